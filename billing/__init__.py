@@ -1,0 +1,1 @@
+"""The judgement: pure rules, frames to frames; the outside world is not reachable from here."""

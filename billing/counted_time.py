@@ -1,0 +1,212 @@
+"""Counted time: which seconds of a month count for a patient, and why others do not.
+
+`billing.month` makes it from the accepted entries; `billing.units` cuts the counted stretches into units,
+`billing.holds` explains the seconds that were lost. Nothing here knows a code or a dollar.
+
+Source: CONTRACT §4 (what counts); CPT's rule that no minute is counted twice.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import polars as pl
+from pandera.typing.polars import DataFrame
+
+from billing.intervals import END, START, subtract, union
+from billing.local_days import local_days, month_bounds
+from schemas.columns import COUNTED_ACTIVITIES
+from schemas.stages import CountedStretches, MonthTotals, People
+
+MESSAGE_METHODS: Final = ("message", "portal")
+LIVE_METHODS: Final = ("phone", "video", "in_person")
+INPATIENT_KINDS: Final = ("inpatient", "snf_part_a")
+
+# What of an entry the rules look at; the rest stays with the source.
+_ENTRY: Final = (
+    "entry_id",
+    "object",
+    "patient_id",
+    "program",
+    "staff_role",
+    START,
+    END,
+    "activity",
+    "method",
+    "live_interaction",
+    "note_ref",
+)
+
+
+@dataclass(frozen=True)
+class CountedTime:
+    """The month's time: a row of totals per patient with RPM time, and the stretches that count."""
+
+    totals: DataFrame[MonthTotals]
+    stretches: DataFrame[CountedStretches]
+
+
+def count_time(
+    entries: pl.DataFrame,
+    clashes: pl.DataFrame,
+    coverage: pl.DataFrame,
+    people: DataFrame[People],
+    month: date,
+) -> CountedTime:
+    """Count each patient's seconds of the month, once each, and tell what was left out.
+
+    Holes are cut in this order: the patient's time under other programs, the staff member's double-booked
+    time, inpatient days. A second that falls into two holes is attributed to the first; a second that
+    another entry still covers is not lost. Time of patients not in `people` is ignored.
+
+    Args:
+        entries: Accepted time entries of every program, each entry_id once.
+        clashes: What `staff_clashes` found for these entries.
+        coverage: Accepted coverage windows.
+        people: The patients, with their month in the billing provider's zone.
+        month: Any day of the service month.
+    """
+    known = entries.select(_ENTRY).join(_whereabouts(people), on="patient_id")
+    worked = _in_month(known.filter(pl.col("program") == "RPM"))
+    countable = worked.filter(_is_countable()).drop("counts_messages")
+    documented = countable.filter(pl.col("note_ref").is_not_null())
+    undocumented = countable.filter(pl.col("note_ref").is_null())
+    holes = (
+        ("overlapping", "person", known.filter(pl.col("program") != "RPM")),
+        ("double_booked", "entry_id", clashes),
+        ("inpatient", "person", inpatient_stretches(coverage, people, month)),
+    )
+    losses: list[pl.DataFrame] = []
+    for name, by, stretches in holes:
+        remaining = subtract(documented, stretches, [by])
+        losses.append(_lost(documented, remaining, stretches.select(by).unique(), name))
+        documented = remaining
+        undocumented = subtract(undocumented, stretches, [by])
+    counted = union(documented, ["person"], ["entry_id"])
+    unheard = union(subtract(undocumented, counted, ["person"]), ["person"])
+    sums = [
+        _measure(counted, "counted"),
+        *losses,
+        _measure(unheard, "undocumented"),
+        _live(countable),
+    ]
+    return CountedTime(_totals(worked, sums), _on_the_clock(counted))
+
+
+def inpatient_stretches(coverage: pl.DataFrame, people: pl.DataFrame, month: date) -> pl.DataFrame:
+    """Turn inpatient and SNF windows into instants of the month: person, started_at, ended_at.
+
+    Windows take in both of their dates, from local midnight to local midnight; no end date means open.
+    """
+    first, last = month_bounds(month)
+    stays = (
+        coverage.filter(pl.col("kind").is_in(INPATIENT_KINDS))
+        .join(people.select("patient_id", "person", "zone"), on="patient_id")
+        .select(
+            "person",
+            "zone",
+            from_day=pl.max_horizontal("starts_on", pl.lit(first)),
+            to_day=pl.min_horizontal(pl.col("ends_on").fill_null(last), pl.lit(last)),
+        )
+        .filter(pl.col("from_day") <= pl.col("to_day"))
+    )
+    days = local_days(stays["zone"].unique(), first, last)
+    return (
+        stays.join(days.select("zone", START, from_day="day"), on=["zone", "from_day"])
+        .join(days.select("zone", END, to_day="day"), on=["zone", "to_day"])
+        .select("person", START, END)
+    )
+
+
+def _whereabouts(people: pl.DataFrame) -> pl.DataFrame:
+    return people.select("patient_id", "person", "month_starts_at", "month_ends_at", "counts_messages")
+
+
+def _in_month(entries: pl.DataFrame) -> pl.DataFrame:
+    """Clip entries to their patient's month, and sort them once for all the unions to come."""
+    return (
+        entries.with_columns(
+            pl.max_horizontal(START, "month_starts_at").alias(START),
+            pl.min_horizontal(END, "month_ends_at").alias(END),
+        )
+        .filter(pl.col(START) < pl.col(END))
+        .select("person", *_ENTRY, "counts_messages")
+        .sort("person", START, "entry_id")
+    )
+
+
+def _is_countable() -> pl.Expr:
+    """Tell whether an RPM entry counts once it is documented."""
+    is_message = pl.col("method").is_in(MESSAGE_METHODS)
+    return (
+        (pl.col("staff_role") != "administrative")
+        & pl.col("activity").is_in(COUNTED_ACTIVITIES)
+        & (~is_message | pl.col("counts_messages"))
+    )
+
+
+def _live(countable: pl.DataFrame) -> pl.DataFrame:
+    """List the patients with a live interaction in a documented entry that counts."""
+    return (
+        countable.filter(
+            pl.col("note_ref").is_not_null()
+            & pl.col("live_interaction")
+            & pl.col("method").is_in(LIVE_METHODS)
+        )
+        .select("person")
+        .unique()
+        .with_columns(has_live_interaction=pl.lit(value=True))
+    )
+
+
+def _measure(disjoint: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Sum disjoint stretches per person, in microseconds."""
+    length = (pl.col(END) - pl.col(START)).dt.total_microseconds()
+    return disjoint.group_by("person").agg(length.sum().alias(f"{name}_us"))
+
+
+def _lost(before: pl.DataFrame, after: pl.DataFrame, touched: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Measure what the holes took from each person, as the difference of the two unions."""
+    # Only people whom a hole touches can have lost anything.
+    people = before.join(touched, on=touched.columns, how="semi").select("person").unique()
+    had = _measure(union(before.join(people, on="person", how="semi"), ["person"]), "had")
+    has = _measure(union(after.join(people, on="person", how="semi"), ["person"]), "has")
+    return had.join(has, on="person", how="left").select(
+        "person", (pl.col("had_us") - pl.col("has_us").fill_null(0)).alias(f"{name}_us")
+    )
+
+
+def _totals(worked: pl.DataFrame, sums: list[pl.DataFrame]) -> DataFrame[MonthTotals]:
+    logged = _measure(union(worked, ["person"]), "logged")
+    patients = worked.group_by("person").agg(pl.col("patient_id").first())
+    totals = patients.join(logged, on="person", how="left")
+    for each in sums:
+        totals = totals.join(each, on="person", how="left")
+    return MonthTotals.validate(
+        totals.with_columns(
+            pl.selectors.ends_with("_us").fill_null(0),
+            pl.col("has_live_interaction").fill_null(value=False),
+        )
+        .with_columns(
+            logged_seconds=pl.col("logged_us") // 1_000_000,
+            counted_seconds=pl.col("counted_us") // 1_000_000,
+        )
+        .sort("patient_id")
+    )
+
+
+def _on_the_clock(counted: pl.DataFrame) -> DataFrame[CountedStretches]:
+    """Place each counted stretch on its patient's own clock, which runs only while time counts."""
+    length = (pl.col(END) - pl.col(START)).dt.total_microseconds()
+    # The stretches are sorted by person and start, as the union left them.
+    return CountedStretches.validate(
+        counted.select(
+            "person",
+            "patient_id",
+            "entry_id",
+            "object",
+            START,
+            END,
+            clock_ends_us=length.cum_sum().over("person"),
+        ).with_columns(clock_starts_us=pl.col("clock_ends_us") - length)
+    )

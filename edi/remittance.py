@@ -1,0 +1,151 @@
+"""Remittance: an 835 as frames, balanced on line, claim and payment.
+
+`edi.reader` and the posting of money use it; `edi.remittance_tables` takes the values out of the segments and
+`edi.balance` adds them up. A large file is read in parts of bounded memory. Whose claim it is, and what an
+adjustment means, does not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+import polars as pl
+
+from edi import remittance_tables as tables
+from edi.balance import (
+    balance_claims,
+    balance_lines,
+    balance_payments,
+    claim_faults,
+    payment_balance_faults,
+    payment_faults,
+    payment_totals,
+    value_faults,
+)
+from edi.findings import collect
+from edi.nesting import nesting_findings
+from edi.remittance_tables import Counts, Loops
+from edi.segments import PART_SIZE, Document, parts
+
+
+@dataclass(frozen=True)
+class Remittance:
+    """What an 835 says. Numbers of payments, claims and lines count from 1 in file order.
+
+    Attributes:
+        payments: One row per 835 transaction set.
+        claims: One row per CLP; `is_reversal` where CLP02 is 22.
+        lines: One row per SVC; `units` are those paid for, `submitted_code` and `submitted_units` those billed.
+        adjustments: One row per triple of a CAS; `line` is null at claim level.
+        remarks: One row per remark code (LQ*HE, MOA, MIA).
+        provider_adjustments: One row per pair of a PLB; a positive amount lowers the payment.
+        references: REF of claims and lines, one row each; `dates`, `amounts`, `names` likewise.
+        findings: What does not add up or cannot be read.
+    """
+
+    payments: pl.DataFrame
+    claims: pl.DataFrame
+    lines: pl.DataFrame
+    adjustments: pl.DataFrame
+    remarks: pl.DataFrame
+    provider_adjustments: pl.DataFrame
+    references: pl.DataFrame
+    dates: pl.DataFrame
+    amounts: pl.DataFrame
+    names: pl.DataFrame
+    findings: pl.DataFrame
+
+
+TABLES = tuple(field.name for field in fields(Remittance))
+
+
+def read_remittance(document: Document) -> Remittance:
+    """Read the 835 transaction sets of a document; its envelope findings stay with the document."""
+    part, totals, _ = _read_part(document, Counts())
+    payments, faults = _balance_payments(part.payments, totals)
+    faults = faults.with_columns(transaction=document.transaction_of(faults["segment"]))
+    return replace(part, payments=payments, findings=collect(part.findings, faults))
+
+
+def read_remittance_file(source: Path | bytes, part_size: int = PART_SIZE) -> Remittance:
+    """Read an 835 file of any size; its findings include those of the envelope."""
+    frames = list(read_remittance_parts(source, part_size))
+    together = Remittance(*(pl.concat([getattr(part, name) for part in frames]) for name in TABLES))
+    return replace(together, findings=collect(together.findings))
+
+
+def read_remittance_parts(source: Path | bytes, part_size: int = PART_SIZE) -> Iterator[Remittance]:
+    """Read an 835 file part by part, in bounded memory.
+
+    The last part holds the payments, which balance only over all of them, and the findings of the envelope.
+    """
+    if isinstance(source, bytes):
+        yield from _read_parts(parts(source, part_size))
+    elif source.stat().st_size == 0:
+        yield from _read_parts(parts(b"", part_size))
+    else:
+        with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+            yield from _read_parts(parts(data, part_size))
+
+
+def _read_parts(documents: Iterable[Document]) -> Iterator[Remittance]:
+    before = Counts()
+    payments, totals, envelopes, faults = [], [], [], []
+    for document in documents:
+        part, part_totals, before = _read_part(document, before)
+        payments.append(part.payments)
+        totals.append(part_totals)
+        envelopes.append(document.envelope)
+        faults.append(document.syntax_findings)
+        empty = {name: getattr(part, name).clear() for name in TABLES}
+        empty["payments"] = _balance_payments(part.payments.clear(), part_totals)[0]
+        yield replace(part, payments=empty["payments"])
+    envelope = nesting_findings(pl.concat(envelopes), document.after.segments)
+    balanced, unbalanced = _balance_payments(pl.concat(payments), pl.concat(totals))
+    found = collect(*faults, envelope, unbalanced)
+    yield Remittance(**(empty | {"payments": balanced, "findings": found}))
+
+
+def _read_part(document: Document, before: Counts) -> tuple[Remittance, pl.DataFrame, Counts]:
+    """Read the tables of one part, and the totals its payments need; payments are not balanced yet."""
+    loops = Loops(document, before)
+    payments, provider_adjustments = tables.read_payments(loops), tables.read_provider_adjustments(loops)
+    adjustments, dates, amounts = (
+        tables.read_adjustments(loops),
+        tables.read_dates(loops),
+        tables.read_amounts(loops),
+    )
+    lines = balance_lines(tables.read_lines(loops), adjustments)
+    claims = balance_claims(tables.read_claims(loops), lines, adjustments)
+    faults = collect(
+        *payment_faults(payments, provider_adjustments),
+        *claim_faults(claims, lines, adjustments),
+        *value_faults(dates, amounts),
+    )
+    part = Remittance(
+        payments=payments,
+        claims=_finished(claims),
+        lines=_finished(lines),
+        adjustments=_finished(adjustments),
+        remarks=tables.read_remarks(loops),
+        provider_adjustments=_finished(provider_adjustments),
+        references=tables.read_references(loops),
+        dates=_finished(dates),
+        amounts=_finished(amounts),
+        names=tables.read_names(loops),
+        findings=faults.with_columns(transaction=document.transaction_of(faults["segment"])),
+    )
+    return part, payment_totals(claims, provider_adjustments), loops.after
+
+
+def _balance_payments(payments: pl.DataFrame, totals: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    balanced = balance_payments(payments, totals)
+    return _finished(balanced), payment_balance_faults(balanced)
+
+
+def _finished(frame: pl.DataFrame) -> pl.DataFrame:
+    """Leave out what only balancing and findings needed."""
+    return frame.select(pl.exclude("^(.*_text|is_readable|adjusted|position)$"))

@@ -1,0 +1,508 @@
+"""Segments: a file of X12 cut once into segments and elements, for every reader of this room.
+
+A `Document` is the whole file, or one part of a large one (`parts`). It holds one Arrow array of all elements
+and the numpy index of each segment in it, so a column of a reader's frame is a single gather. It is lossless:
+`source` gives back the very bytes of any stretch. `edi.delimiters` says where to cut, `edi.nesting` what lies
+in what. What a segment means belongs to the readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from mmap import mmap
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from edi.delimiters import ISA_LENGTH, Delimiters, Span, find_spans
+from edi.findings import FILE, collect, findings
+from edi.nesting import (
+    ELEMENTS,
+    ENVELOPE_SCHEMA,
+    ENVELOPE_TAGS,
+    NOTHING_BEFORE,
+    Before,
+    Nesting,
+    Rows,
+    nest,
+    nesting_findings,
+)
+
+# Which bytes may stand in a segment id, by byte value.
+_UPPER = np.isin(np.arange(256), np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", np.uint8))
+_UPPER_OR_DIGIT = _UPPER | np.isin(np.arange(256), np.frombuffer(b"0123456789", np.uint8))
+
+_CODE_LENGTH = 4
+PART_SIZE = 8 << 20  # bytes; fresh memory is the slow part, so a part is small enough to reuse it
+
+# What a transaction set without its ST must be, told by a segment only that type has.
+_WITNESSES = {"835": ("CLP", "SVC"), "999": ("AK1", "AK2", "AK9", "IK3"), "277": ("STC",), "837": ("CLM",)}
+_WITNESSES_OF_A_FRAGMENT = _WITNESSES | {"835": ("BPR", "CLP", "SVC")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A run of segments with one set of delimiters, and where it stood in the file."""
+
+    raw: bytes
+    delimiters: Delimiters
+    encoding: str
+    line_breaks: bytes  # the bytes that were dropped: line breaks after a terminator
+    first_element: int
+    text_start: int
+
+
+class Document:
+    """The segments of a file; rows count from 0 within this document, segment numbers from 1 in the file."""
+
+    def __init__(self, data: bytes | mmap, spans: list[Span], before: Before = NOTHING_BEFORE) -> None:
+        """Cut `data` along `spans`.
+
+        Args:
+            data: Bytes of the file.
+            spans: What to cut, from `find_spans`; junk is passed over.
+            before: What the earlier parts of the file left open.
+        """
+        self._spans = spans
+        self._before = before
+        self._cut(data, spans)
+        self._read_tags()
+
+    @classmethod
+    def read(cls, data: bytes) -> Document:
+        """Cut a whole file; never raises, whatever the bytes are."""
+        return cls(data, find_spans(data))
+
+    # ---- cutting ---------------------------------------------------------------------------------------
+
+    def _cut(self, data: bytes | mmap, spans: list[Span]) -> None:
+        """Find every delimiter; take them out; what is left is one array of elements with known offsets."""
+        self._pieces: list[_Piece] = []
+        texts: list[bytes] = []
+        offsets: list[Rows] = [np.zeros(1, np.int64)]
+        ends: list[Rows] = []
+        self.is_cut_short = self._has_odd_bytes = False
+        elements = text_length = 0
+        for raw, delimiters in _runs(data, spans):
+            body, encoding, line_breaks = self._clean(raw, delimiters)
+            marks = np.frombuffer(body, np.uint8)
+            is_end = marks == delimiters.segment[0]
+            at = np.flatnonzero(is_end | (marks == delimiters.element[0]))
+            ends.append(np.flatnonzero(is_end[at]) + elements)
+            offsets.append(at - np.arange(len(at)) + text_length)
+            texts.append(body.translate(None, delimiters.element + delimiters.segment))
+            self._pieces.append(_Piece(raw, delimiters, encoding, line_breaks, elements, text_length))
+            elements += len(at)
+            text_length += len(texts[-1])
+        # The last element is the null that absent ones point to; blanks at the end belong to no element.
+        self._null = elements
+        self._offsets = np.concatenate([*offsets, offsets[-1][-1:]])
+        self._text = b"".join(texts)
+        # Padded, so that a look at the bytes of a short code may run over the end.
+        self._bytes = np.frombuffer(self._text + bytes(_CODE_LENGTH), np.uint8)
+        bounds = np.concatenate([np.full(1, -1, np.int64), *ends])
+        self._first = bounds[:-1] + 1
+        self._count = np.diff(bounds)
+
+    def _clean(self, raw: bytes, delimiters: Delimiters) -> tuple[bytes, str, bytes]:
+        """Make UTF-8 of the bytes, drop line breaks between segments, and close the last segment."""
+        encoding, body = "utf-8", raw
+        if not raw.isascii():
+            self._has_odd_bytes = True
+            try:
+                raw.decode()
+            except UnicodeDecodeError:
+                encoding, body = "latin-1", raw.decode("latin-1").encode()
+        line_breaks = b"\r" if delimiters.segment == b"\n" else b"\r\n"
+        if b"\r" in body or b"\n" in body:
+            body = body.translate(None, line_breaks)
+        tail = body[-256:].rstrip(b" \t\0\x1a" + line_breaks)
+        if tail and not tail.endswith(delimiters.segment):
+            body += delimiters.segment
+            self.is_cut_short = self.is_cut_short or delimiters.segment != b"\n"
+        return body, encoding, line_breaks
+
+    def _read_tags(self) -> None:
+        """Pack each segment id into an integer, and drop blank segments (empty lines)."""
+        text = self._bytes
+        start = self._offsets[self._first]
+        length = self._offsets[self._first + 1] - start
+        if np.isin(text[start], np.frombuffer(b" \t", np.uint8)).any():
+            # Indented segments: the id begins behind the blanks.
+            ids = self._elements.gather(self._first).fill_null("")
+            bare = ids.str.strip_chars_start().str.len_bytes().to_numpy()
+            start, length = start + length - bare, ids.str.strip_chars().str.len_bytes().to_numpy()
+        kept = (length > 0) | (self._count > 1)
+        if not kept.all():
+            start, length = start[kept], length[kept]
+            self._first, self._count = self._first[kept], self._count[kept]
+        tag = text[start].astype(np.uint32) << 24 | text[start + 1].astype(np.uint32) << 16
+        third = text[np.minimum(start + 2, len(text) - 1)].astype(np.uint32)
+        self._is_tag = (
+            _UPPER[text[start]]
+            & _UPPER_OR_DIGIT[text[start + 1]]
+            & ((length == 2) | (_UPPER_OR_DIGIT[third] & (length == 3)))
+        )
+        self._tags = np.where(length == 3, tag | third << 8, np.where(length == 2, tag, 0)).astype(np.uint32)
+
+    @cached_property
+    def _elements(self) -> pl.Series:
+        """Every element of the document in one column; empty ones are null."""
+        is_valid = np.packbits(np.diff(self._offsets) > 0, bitorder="little")
+        return pl.Series(
+            pa.LargeStringArray.from_buffers(
+                self._null + 1, pa.py_buffer(self._offsets), pa.py_buffer(self._text), pa.py_buffer(is_valid)
+            )
+        )
+
+    # ---- looking ---------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Count the segments."""
+        return len(self._first)
+
+    def rows(self, *tags: str) -> Rows:
+        """Find the rows of the segments with one of these ids, in file order."""
+        found = np.zeros(len(self), np.bool_)
+        for tag in tags:
+            found |= self._tags == code(tag)
+        return np.flatnonzero(found)
+
+    def element(self, rows: npt.ArrayLike, position: int | Rows) -> pl.Series:
+        """Take one element of each row (0 is the segment id); null when absent, empty or blank.
+
+        Rows below 0 give null: the answer for an owner that has no such segment. `position` may differ by row.
+        """
+        at = np.asarray(rows, np.int64)
+        if len(self) == 0:
+            return pl.Series([None] * len(at), dtype=pl.String)
+        has = (self._count[at] > position) & (at >= 0)
+        found = self._elements.gather(np.where(has, self._first[at] + position, self._null))
+        if not self._has_blanks:
+            return found
+        return _empty_to_null(found.str.strip_chars())
+
+    def codes(self, rows: npt.ArrayLike, position: int) -> npt.NDArray[np.uint32]:
+        """Take a short code as an integer, `code("472")`, much faster than as text; 0 when absent or longer."""
+        at = np.asarray(rows, np.int64)
+        element = np.where(self._count[at] > position, self._first[at] + position, self._null)
+        start = self._offsets[element]
+        length = self._offsets[element + 1] - start
+        packed = np.zeros(len(at), np.uint32)
+        for byte in range(_CODE_LENGTH):
+            packed = packed << 8 | self._bytes[start + byte]
+        # Shift out what belongs to the next element.
+        packed >>= (8 * np.clip(_CODE_LENGTH - length, 0, 3)).astype(np.uint32)
+        packed <<= (8 * np.clip(_CODE_LENGTH - length, 0, 3)).astype(np.uint32)
+        return np.where((length > 0) & (length <= _CODE_LENGTH), packed, np.uint32(0))
+
+    def counts(self, rows: npt.ArrayLike) -> Rows:
+        """Count the pieces of each segment, its id included."""
+        return self._count[np.asarray(rows, np.int64)]
+
+    def last_of(self, *tags: str) -> Rows:
+        """Find, for every row, the last row at or before it with one of these ids; -1 for none."""
+        last = np.full(len(self), -1, np.int64)
+        rows = self.rows(*tags)
+        last[rows] = rows
+        return np.maximum.accumulate(last)
+
+    def component(self, rows: npt.ArrayLike, position: int, number: int) -> pl.Series:
+        """Take one component (counts from 1) of a composite element; null when absent or empty."""
+        return _empty_to_null(self.components(rows, position).list.get(number - 1, null_on_oob=True))
+
+    def components(self, rows: npt.ArrayLike, position: int) -> pl.Series:
+        """Split a composite element into its components."""
+        split = pl.col("text").str.split(pl.col("separator"))
+        return pl.DataFrame(
+            {"text": self.element(rows, position), "separator": self.separators(rows)}
+        ).select(split)["text"]
+
+    def repetitions(self, rows: npt.ArrayLike, position: int) -> pl.Series:
+        """Split a repeating element; where its interchange has no repetition separator it stays one."""
+        split = pl.col("text").str.split(pl.col("separator"))
+        marks = [(piece.delimiters.repetition or b"\0").decode() for piece in self._pieces]
+        return pl.DataFrame(
+            {"text": self.element(rows, position), "separator": self._of_piece(rows, marks)}
+        ).select(split)["text"]
+
+    def separators(self, rows: npt.ArrayLike) -> pl.Series:
+        """Give the component separator of each row; interchanges of one file may differ."""
+        return self._of_piece(rows, [piece.delimiters.component.decode() for piece in self._pieces])
+
+    def _of_piece(self, rows: npt.ArrayLike, values: list[str]) -> pl.Series:
+        at = np.asarray(rows, np.int64)
+        if len(set(values)) <= 1:
+            return pl.repeat((values or [""])[0], len(at), dtype=pl.String, eager=True)
+        starts = np.array([piece.first_element for piece in self._pieces])
+        return pl.Series(values).gather(np.searchsorted(starts, self._first[at], side="right") - 1)
+
+    def number(self, rows: npt.ArrayLike) -> Rows:
+        """Number, from 1 in the file, the segments of these rows."""
+        return np.asarray(rows, np.int64) + (self._before.segments + 1)
+
+    def source(self, first: int, last: int) -> bytes:
+        """Give back the bytes of the rows `first` to `last` as they stood, line breaks included."""
+        parts = []
+        starts = [piece.first_element for piece in self._pieces] + [self._null]
+        for piece, start, end in zip(self._pieces, starts[:-1], starts[1:], strict=True):
+            begins = max(int(self._first[first]), start)
+            ends = min(int(self._first[last] + self._count[last]), end)
+            if begins < ends:
+                parts.append(self._raw(piece, begins, ends))
+        return b"".join(parts)
+
+    def _raw(self, piece: _Piece, begins: int, ends: int) -> bytes:
+        """Find where a run of elements stood before line breaks and delimiters were taken out."""
+        body = piece.raw if piece.encoding == "utf-8" else piece.raw.decode(piece.encoding).encode()
+        dropped = np.flatnonzero(
+            np.isin(np.frombuffer(body, np.uint8), np.frombuffer(piece.line_breaks, np.uint8))
+        )
+        behind = dropped - np.arange(len(dropped))
+
+        def place(element: int) -> int:
+            at = int(self._offsets[element]) - piece.text_start + element - piece.first_element
+            return at + int(np.searchsorted(behind, at, side="right"))
+
+        # The first segment of a piece owns what stands before it, the last one what follows it.
+        start = place(begins) if begins > piece.first_element else 0
+        is_last = ends == self._null or any(other.first_element == ends for other in self._pieces)
+        stretch = body[start : len(body) if is_last else place(ends)]
+        return stretch if piece.encoding == "utf-8" else stretch.decode().encode(piece.encoding)
+
+    @cached_property
+    def _has_blanks(self) -> bool:
+        """Whether any element outside an ISA is padded, so that elements must be stripped."""
+        blank = np.flatnonzero(self._bytes == ord(" "))
+        element = np.searchsorted(self._offsets[1:], blank, side="right")
+        blank, element = blank[element < self._null], element[element < self._null]
+        is_edge = (self._offsets[element] == blank) | (self._offsets[element + 1] - 1 == blank)
+        padded = np.searchsorted(self._first, element[is_edge], side="right") - 1
+        return bool((self._tags[padded] != code("ISA")).any())
+
+    # ---- nesting ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def segments(self) -> pl.DataFrame:
+        """One row per segment: segment, tag, interchange, group, transaction, element_count; null outside."""
+        rows = np.arange(len(self))
+        levels = {"interchange": self.interchanges, "group": self.groups, "transaction": self.transactions}
+        return pl.DataFrame(
+            {"segment": self.number(rows), "tag": self.element(rows, 0).str.strip_chars()}
+            | {name: _holding(frame, name, self.number(rows)) for name, frame in levels.items()}
+            | {"element_count": self._count - 1}
+        )
+
+    @cached_property
+    def envelope(self) -> pl.DataFrame:
+        """The envelope segments, and a stand-in where a transaction set lacks its ST; see `edi.nesting`."""
+        rows = self.rows(*ENVELOPE_TAGS)
+        frame = pl.DataFrame(
+            {"segment": self.number(rows), "tag": self.element(rows, 0), "is_implied": False}
+            | {f"e{position:02}": self.element(rows, position) for position in range(1, ELEMENTS + 1)},
+            schema=ENVELOPE_SCHEMA,
+        )
+        return pl.concat([frame, self._implied(rows)]).sort("segment", maintain_order=True)
+
+    def _implied(self, rows: Rows) -> pl.DataFrame:
+        """Find the runs of segments outside any ST that only a transaction set can hold."""
+        edges = np.concatenate([np.full(1, -1), rows, np.full(1, len(self))])
+        tags = np.concatenate([np.full(1, 0), self._tags[rows]])
+        opens = np.isin(tags, [code("ST")])
+        opens[0] = self._before.envelope["tag"].eq("ST").any()
+        gap = np.flatnonzero((np.diff(edges) > 1) & ~opens)
+        is_fragment = any(span.shape == "fragment" for span in self._spans)
+        starts, types = edges[gap] + 1, np.full(len(gap), "", dtype="<U3")
+        for kind, witnesses in (_WITNESSES_OF_A_FRAGMENT if is_fragment else _WITNESSES).items():
+            seen = self.rows(*witnesses)
+            has = np.searchsorted(seen, starts) < np.searchsorted(seen, edges[gap + 1])
+            types[has & (types == "")] = kind
+        found = types != ""
+        implied = pl.DataFrame(
+            {"segment": self.number(starts[found]), "tag": "ST", "is_implied": True, "e01": types[found]},
+            schema_overrides={name: ENVELOPE_SCHEMA[name] for name in ("segment", "tag", "e01")},
+        )
+        return pl.concat([pl.DataFrame(schema=ENVELOPE_SCHEMA), implied], how="diagonal")
+
+    @cached_property
+    def _nesting(self) -> Nesting:
+        return nest(self.envelope, self._before.segments + len(self), self._before)
+
+    @property
+    def after(self) -> Before:
+        """What this part leaves open for the next."""
+        return self._nesting.after
+
+    @property
+    def interchanges(self) -> pl.DataFrame:
+        """One row per ISA."""
+        return self._nesting.interchanges
+
+    @property
+    def groups(self) -> pl.DataFrame:
+        """One row per GS."""
+        return self._nesting.groups
+
+    @property
+    def transactions(self) -> pl.DataFrame:
+        """One row per ST, with what its GS and ISA say."""
+        return self._nesting.transactions
+
+    def transaction_of(self, numbers: npt.ArrayLike) -> pl.Series:
+        """Find the transaction set of segments given by their number; null for none."""
+        return _holding(self.transactions, "transaction", np.asarray(numbers, np.int64))
+
+    def rows_in(self, transaction_type: str, *tags: str) -> tuple[Rows, Rows]:
+        """Find the rows of these ids inside transaction sets of one type, and the transaction of each."""
+        rows = self.rows(*tags)
+        sets = self.transactions.filter(type=transaction_type)
+        transaction = _holding(sets, "transaction", self.number(rows))
+        kept = transaction.is_not_null().to_numpy()
+        return rows[kept], transaction.drop_nulls().to_numpy()
+
+    @cached_property
+    def findings(self) -> pl.DataFrame:
+        """What is wrong with the envelope and the segments as such."""
+        return collect(
+            self.syntax_findings, nesting_findings(self.envelope, self._before.segments + len(self))
+        )
+
+    @cached_property
+    def syntax_findings(self) -> pl.DataFrame:
+        """What is wrong with the file as text; the envelope is looked at apart."""
+        shapes = [span.shape for span in self._spans]
+        lengths = [span.isa_length for span in self._spans if span.isa_length is not None]
+        isa = pl.DataFrame(
+            {"segment": self.number(self.rows("ISA"))[: len(lengths)], "length": lengths},
+            schema={"segment": pl.Int64, "length": pl.Int64},
+        )
+        last = pl.DataFrame({"segment": self.number([len(self) - 1])[: int(self.is_cut_short)]})
+        return collect(
+            findings(
+                FILE.filter(pl.lit(shapes == ["junk"])),
+                "not_x12",
+                "This is not X12: it has neither an ISA nor any segment. Check that the right file was sent.",
+                expected="ISA",
+            ),
+            findings(
+                FILE.filter(pl.lit("junk" in shapes[:1] and len(shapes) > 1)),
+                "text_before_isa",
+                "There is text before the first ISA; it is not read.",
+                severity="warning",
+            ),
+            findings(
+                FILE.filter(pl.lit("fragment" in shapes)),
+                "no_isa",
+                "The file does not begin with an ISA; it is read with the delimiters it shows.",
+                element="ISA",
+                expected="ISA",
+            ),
+            findings(
+                FILE.filter(pl.lit(self._has_odd_bytes)),
+                "not_ascii",
+                "The file holds bytes outside ASCII; X12 allows them only by agreement.",
+                severity="warning",
+            ),
+            findings(
+                isa.filter(pl.col("length") != ISA_LENGTH),
+                "isa_length",
+                "The ISA has not the fixed length; it is read by its separators.",
+                element="ISA",
+                found=pl.col("length").cast(pl.String),
+                expected=str(ISA_LENGTH),
+            ),
+            findings(
+                last,
+                "cut_short",
+                "The last segment has no terminator: the file may have been cut short.",
+                severity="warning" if self._ends_with("IEA") else "error",
+            ),
+            findings(
+                pl.DataFrame({"segment": self.number(np.flatnonzero(~self._is_tag))}),
+                "bad_segment_id",
+                "The segment does not begin with a segment id of two or three letters or digits.",
+            ),
+        )
+
+    def _ends_with(self, tag: str) -> bool:
+        return len(self) > 0 and int(self._tags[-1]) == code(tag)
+
+
+def latest(starts: Rows, rows: Rows) -> Rows:
+    """Find, for each row, the position in `starts` of the last one at or before it; -1 for none."""
+    return np.searchsorted(starts, rows, side="right").astype(np.int64) - 1
+
+
+def parts(data: bytes | mmap, size: int = PART_SIZE) -> Iterator[Document]:
+    """Cut a large file into documents of about `size` bytes, each begun at an ISA or a CLP.
+
+    Rows count from 0 in each part; segments, interchanges, groups and transactions are numbered in the file.
+    """
+    before = NOTHING_BEFORE
+    for spans in _stretches(data, size):
+        document = Document(data, spans, before)
+        yield document
+        before = document.after
+
+
+def _stretches(data: bytes | mmap, size: int) -> Iterator[list[Span]]:
+    """Gather small interchanges and split large ones."""
+    gathered: list[Span] = []
+    for span in find_spans(data):
+        piece = span
+        while piece.end - piece.start > size and (cut := _claim_start(data, piece, size)) < piece.end:
+            yield [*gathered, replace(piece, end=cut)]
+            gathered = []
+            piece = replace(piece, start=cut, isa_length=None)
+        gathered.append(piece)
+        if piece.end - gathered[0].start > size:
+            yield gathered
+            gathered = []
+    if gathered:
+        yield gathered
+
+
+def _claim_start(data: bytes | mmap, span: Span, size: int) -> int:
+    """Find the first CLP segment beyond `size` bytes of a span, or its end."""
+    wanted = b"CLP" + span.delimiters.element
+    at = data.find(wanted, span.start + size, span.end)
+    while at >= 0 and not data[at - 64 : at].rstrip(b" \t\r\n").endswith(span.delimiters.segment.strip()):
+        at = data.find(wanted, at + 3, span.end)
+    return at if at >= 0 else span.end
+
+
+def _runs(data: bytes | mmap, spans: list[Span]) -> Iterator[tuple[bytes, Delimiters]]:
+    """Put neighbours of the same delimiters together, as long as each ends with its terminator."""
+    run: list[Span] = []
+    for span in spans:
+        is_closed = bool(run) and data[max(run[-1].end - 64, 0) : run[-1].end].rstrip().endswith(
+            run[-1].delimiters.segment.strip() or data[run[-1].end - 1 : run[-1].end]
+        )
+        if run and not (is_closed and run[-1].delimiters == span.delimiters):
+            yield data[run[0].start : run[-1].end], run[0].delimiters
+            run = []
+        if span.shape != "junk":
+            run.append(span)
+    if run:
+        yield data[run[0].start : run[-1].end], run[0].delimiters
+
+
+def code(text: str) -> int:
+    """Pack a code of up to four characters as `Document.codes` does."""
+    return int.from_bytes(text.encode().ljust(_CODE_LENGTH, b"\0"), "big")
+
+
+def _holding(frame: pl.DataFrame, name: str, numbers: Rows) -> pl.Series:
+    """Look up which row of `frame` holds each segment, and give its column `name`; null for none."""
+    first, last = (frame[bound].to_numpy() for bound in ("first_segment", "last_segment"))
+    at = latest(first, numbers)
+    inside = (at >= 0) & (numbers <= np.append(last, np.int64(0))[at])
+    return frame[name].extend_constant(None, 1).gather(np.where(inside, at, len(frame)))
+
+
+def _empty_to_null(texts: pl.Series) -> pl.Series:
+    return texts.set(texts == "", None)

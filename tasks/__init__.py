@@ -1,0 +1,1 @@
+"""The hands: every side effect lives here, and nothing decides here."""

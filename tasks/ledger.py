@@ -1,0 +1,243 @@
+"""Ledger: the product's memory of claims, files and runs, and its only writer.
+
+The flows' tasks call it; frames go in and frames come out. Each method is one transaction: all of it
+or none. How a table is reached is `tasks.database`, what a registration decides `tasks.registration`,
+how files are numbered `tasks.interchanges`, how a claim moves `tasks.claim_states`.
+"""
+
+from datetime import date, datetime
+from types import TracebackType
+from typing import Any, Final, Self
+
+import polars as pl
+import sqlalchemy as sa
+
+from tasks import claim_states, database, interchanges, registration
+from tasks.claim_states import CLAIM, INTERCHANGE, TABLES
+from tasks.database import LedgerError, query
+from tasks.registration import CLAIM_LINE, Registration
+
+__all__ = ["LINES_COLUMNS", "Ledger", "LedgerError", "Registration"]
+
+CORRECTION: Final = TABLES["correction"]
+MONTH_RUN: Final = TABLES["month_run"]
+SOURCE_PIN: Final = TABLES["source_pin"]
+
+# lines.csv, in its order: what stands on the claim, and what on the line.
+LINES_COLUMNS: Final = (
+    *("claim_number", "line_number", "patient_id", "billing_npi", "rendering_npi", "payer_id"),
+    *("mac_contract", "locality", "code", "modifiers", "units", "date_of_service", "place_of_service"),
+    *("charge", "allowed_estimate", "medicare_estimate", "patient_estimate", "counted_seconds"),
+)
+
+
+class Ledger:
+    """One ledger, by its database URL; safe to use from many threads and many processes at once."""
+
+    def __init__(self, url: str) -> None:
+        """Open it; nothing is read or created until a method asks, save a SQLite file's folder."""
+        self.engine: Final = database.connect(url)
+
+    def __enter__(self) -> Self:
+        """Use it for a block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close its connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close its connections."""
+        self.engine.dispose()
+
+    def upgrade(self) -> None:
+        """Bring the tables up to date; safe when several processes start at once."""
+        database.upgrade(self.engine)
+
+    # Runs
+
+    def record_run(self, run_id: str, *, month: date, source: str, output: str, at: datetime) -> None:
+        """Remember that a run started; a retry of the same run adds nothing."""
+        with database.writing(self.engine) as connection:
+            started = database.upsert(connection, MONTH_RUN).values(
+                run_id=run_id,
+                month=month,
+                source=source,
+                output=output,
+                started_at=at,
+                state="running",
+                summary={},
+            )
+            connection.execute(started.on_conflict_do_nothing(index_elements=["run_id"]))
+
+    def record_pins(self, run_id: str, manifest_sha256: str, pins: pl.DataFrame) -> None:
+        """Remember what a run reads: dataset, key, version, size, sha256 of every source object."""
+        rows = pins.select(
+            "dataset", "key", "version", "size", "sha256", manifest_sha256=pl.lit(manifest_sha256)
+        )
+        with database.writing(self.engine) as connection:
+            known = query(
+                connection,
+                sa.select(SOURCE_PIN.c.key).where(SOURCE_PIN.c.manifest_sha256 == manifest_sha256),
+            )
+            database.insert(connection, SOURCE_PIN, rows.join(known, on="key", how="anti"))
+            self._set_run(connection, run_id, manifest_sha256=manifest_sha256)
+
+    def finish_run(self, run_id: str, *, state: str, summary: dict[str, Any], at: datetime) -> None:
+        """Remember how a run ended: `done` or `failed`, and its control totals."""
+        with database.writing(self.engine) as connection:
+            self._set_run(connection, run_id, state=state, summary=summary, finished_at=at)
+
+    def _set_run(self, connection: sa.Connection, run_id: str, **values: Any) -> None:
+        """Write a run's columns."""
+        changed = connection.execute(
+            sa.update(MONTH_RUN).where(MONTH_RUN.c.run_id == run_id).values(**values)
+        )
+        if changed.rowcount != 1:
+            raise LedgerError(f"there is no run {run_id}; record it first.")
+
+    # Claims
+
+    def register_claims(
+        self, claims: pl.DataFrame, lines: pl.DataFrame, *, month: date, source: str, at: datetime
+    ) -> Registration:
+        """Bring the ledger to what a bucket's claims say, as far as what was sent allows.
+
+        Args:
+            claims: billing's Claims and payer_kind, submitter_id, receiver_id, usage, content_sha256
+                (whatever the file will say of the claim), evidence_uri.
+            lines: billing's Lines of the same claims.
+
+        Raises:
+            ControlBreak: If claims and lines do not add up, or a claim number comes twice.
+        """
+        with database.writing(self.engine) as connection:
+            return registration.register(connection, claims, lines, month=month, source=source, at=at)
+
+    def withdraw_missing(
+        self, claim_numbers: pl.Series, *, month: date, source: str, at: datetime
+    ) -> pl.DataFrame:
+        """Take back the live claims of a month and source that a run no longer wants.
+
+        Args:
+            claim_numbers: Every `Registration.claim_numbers` of the run, all its buckets together.
+
+        Returns:
+            claim_number and outcome: `void` (never sent, or rejected) or `corrected` (sent: on the worklist).
+        """
+        with database.writing(self.engine) as connection:
+            return registration.withdraw_missing(connection, claim_numbers, month=month, source=source, at=at)
+
+    def transition(
+        self, claim_numbers: pl.Series, to: str, *, actor: str, dedupe: str, at: datetime
+    ) -> pl.DataFrame:
+        """Move claims to a state, each at most once for a dedupe key.
+
+        Args:
+            dedupe: What makes this move this move, such as `277ca:<sha256 of the file>`; the claim number
+                is added to it.
+
+        Returns:
+            claim_number, outcome (moved, repeated, refused, unknown), from_state: one row per claim.
+        """
+        with database.writing(self.engine) as connection:
+            return claim_states.transition(connection, claim_numbers, to, actor=actor, dedupe=dedupe, at=at)
+
+    def month_claims(self, month: date, source: str | None = None) -> pl.DataFrame:
+        """Return the live claims of a month, every column of the ledger, by claim number."""
+        with database.reading(self.engine) as connection:
+            statement = sa.select(*CLAIM.c).where(*_live(month, source))
+            return query(connection, statement).drop("id").sort("claim_number")
+
+    def month_lines(self, month: date, source: str | None = None) -> pl.DataFrame:
+        """Return the lines of the live claims of a month: lines.csv, columns and order."""
+        with database.reading(self.engine) as connection:
+            return _lines(connection, *_live(month, source))
+
+    def open_corrections(self, month: date, source: str) -> int:
+        """Count the sent claims of a month and source that the input no longer supports."""
+        owned = sa.select(CLAIM.c.id).where(CLAIM.c.service_month == month, CLAIM.c.source == source)
+        counted = sa.select(sa.func.count()).where(
+            CORRECTION.c.state == "open", CORRECTION.c.claim_id.in_(owned)
+        )
+        with database.reading(self.engine) as connection:
+            return int(connection.execute(counted).scalar_one())
+
+    # Interchanges
+
+    def allocate_interchanges(
+        self, *, month: date, source: str, at: datetime, max_claims: int = 50_000
+    ) -> pl.DataFrame:
+        """Reserve a file for every claim that waits for one; whoever comes second gets the same files.
+
+        Args:
+            max_claims: The most claims in one file.
+
+        Returns:
+            The month's files of this source that are not void; see `month_interchanges`.
+        """
+        with database.writing(self.engine) as connection:
+            interchanges.allocate(connection, month=month, source=source, max_claims=max_claims, at=at)
+            return interchanges.listed(connection, month=month, source=source)
+
+    def month_interchanges(self, month: date, source: str | None = None) -> pl.DataFrame:
+        """Return a month's files that are not void: interchange_id and every column of the table."""
+        with database.reading(self.engine) as connection:
+            return interchanges.listed(connection, month=month, source=source)
+
+    def void_files(self, month: date, source: str) -> list[str]:
+        """Name the files of a month and source that were taken back before they were sent."""
+        where = (INTERCHANGE.c.month == month, INTERCHANGE.c.source == source, INTERCHANGE.c.state == "void")
+        with database.reading(self.engine) as connection:
+            return list(connection.execute(sa.select(INTERCHANGE.c.file_name).where(*where)).scalars())
+
+    def interchange_claims(self, interchange_id: int) -> pl.DataFrame:
+        """Return the claims of a file, every column of the ledger, by claim number."""
+        with database.reading(self.engine) as connection:
+            statement = sa.select(*CLAIM.c).where(CLAIM.c.interchange_id == interchange_id)
+            return query(connection, statement).drop("id").sort("claim_number")
+
+    def interchange_lines(self, interchange_id: int) -> pl.DataFrame:
+        """Return the lines of a file's claims: lines.csv and line_control_number."""
+        with database.reading(self.engine) as connection:
+            return _lines(
+                connection, CLAIM.c.interchange_id == interchange_id, extra=("line_control_number",)
+            )
+
+    def record_written(self, interchange_id: int, *, uri: str, sha256: str, size: int) -> bool:
+        """Remember where a file's bytes lie; False if it has been sent, when its bytes are settled.
+
+        Raises:
+            LedgerError: If the file is void, or was sent with other bytes.
+        """
+        with database.writing(self.engine) as connection:
+            return interchanges.record_written(connection, interchange_id, uri=uri, sha256=sha256, size=size)
+
+    def record_sending(self, interchange_id: int) -> bool:
+        """Claim a written file for sending; False if someone did before: then look, do not resend."""
+        with database.writing(self.engine) as connection:
+            return interchanges.record_sending(connection, interchange_id)
+
+    def record_sent(self, interchange_id: int, *, receipt: dict[str, Any], at: datetime) -> bool:
+        """Remember the receipt and move the file's claims to `sent`; False if that was done before."""
+        with database.writing(self.engine) as connection:
+            return interchanges.record_sent(connection, interchange_id, receipt=receipt, at=at)
+
+
+def _live(month: date, source: str | None) -> list[sa.ColumnElement[bool]]:
+    """Narrow to the live claims of a month, and of a source where one is named."""
+    narrowed = [CLAIM.c.service_month == month, CLAIM.c.is_live]
+    return narrowed if source is None else [*narrowed, CLAIM.c.source == source]
+
+
+def _lines(
+    connection: sa.Connection, *where: sa.ColumnElement[bool], extra: tuple[str, ...] = ()
+) -> pl.DataFrame:
+    """Return lines with their claims' columns; sorted here, because databases collate differently."""
+    columns = [
+        CLAIM_LINE.c[name] if name in CLAIM_LINE.c else CLAIM.c[name] for name in (*LINES_COLUMNS, *extra)
+    ]
+    statement = sa.select(*columns).join_from(CLAIM, CLAIM_LINE, CLAIM.c.id == CLAIM_LINE.c.claim_id)
+    return query(connection, statement.where(*where)).sort("claim_number", "line_number")
