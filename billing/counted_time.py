@@ -16,26 +16,12 @@ from pandera.typing.polars import DataFrame
 from billing.intervals import END, START, subtract, union
 from billing.local_days import local_days, month_bounds
 from schemas.columns import COUNTED_ACTIVITIES
+from schemas.outputs import columns_of
 from schemas.stages import CountedStretches, MonthTotals, People
 
 MESSAGE_METHODS: Final = ("message", "portal")
 LIVE_METHODS: Final = ("phone", "video", "in_person")
 INPATIENT_KINDS: Final = ("inpatient", "snf_part_a")
-
-# What of an entry the rules look at; the rest stays with the source.
-_ENTRY: Final = (
-    "entry_id",
-    "object",
-    "patient_id",
-    "program",
-    "staff_role",
-    START,
-    END,
-    "activity",
-    "method",
-    "live_interaction",
-    "note_ref",
-)
 
 
 @dataclass(frozen=True)
@@ -66,13 +52,13 @@ def count_time(
         people: The patients, with their month in the billing provider's zone.
         month: Any day of the service month.
     """
-    known = entries.select(_ENTRY).join(_whereabouts(people), on="patient_id")
-    worked = _in_month(known.filter(pl.col("program") == "RPM"))
-    countable = worked.filter(_is_countable()).drop("counts_messages")
-    documented = countable.filter(pl.col("note_ref").is_not_null())
-    undocumented = countable.filter(pl.col("note_ref").is_null())
+    known = _judged(entries, people)
+    worked = _in_month(known)
+    countable = worked.filter("is_countable")
+    documented = countable.filter("is_documented").select("person", "entry_id", "object", START, END)
+    undocumented = countable.filter(~pl.col("is_documented")).select("person", "entry_id", START, END)
     holes = (
-        ("overlapping", "person", known.filter(pl.col("program") != "RPM")),
+        ("overlapping", "person", known.filter(~pl.col("is_rpm")).select("person", START, END).collect()),
         ("double_booked", "entry_id", clashes),
         ("inpatient", "person", inpatient_stretches(coverage, people, month)),
     )
@@ -83,14 +69,15 @@ def count_time(
         documented = remaining
         undocumented = subtract(undocumented, stretches, [by])
     counted = union(documented, ["person"], ["entry_id"])
-    unheard = union(subtract(undocumented, counted, ["person"]), ["person"])
     sums = [
         _measure(counted, "counted"),
         *losses,
-        _measure(unheard, "undocumented"),
-        _live(countable),
+        _unheard(undocumented, counted),
+        countable.group_by("person").agg(
+            has_live_interaction=(pl.col("is_live") & pl.col("is_documented")).any()
+        ),
     ]
-    return CountedTime(_totals(worked, sums), _on_the_clock(counted))
+    return CountedTime(_totals(worked, sums, people), _on_the_clock(counted, people))
 
 
 def inpatient_stretches(coverage: pl.DataFrame, people: pl.DataFrame, month: date) -> pl.DataFrame:
@@ -118,44 +105,43 @@ def inpatient_stretches(coverage: pl.DataFrame, people: pl.DataFrame, month: dat
     )
 
 
-def _whereabouts(people: pl.DataFrame) -> pl.DataFrame:
-    return people.select("patient_id", "person", "month_starts_at", "month_ends_at", "counts_messages")
-
-
-def _in_month(entries: pl.DataFrame) -> pl.DataFrame:
-    """Clip entries to their patient's month, and sort them once for all the unions to come."""
+def _judged(entries: pl.DataFrame, people: pl.DataFrame) -> pl.LazyFrame:
+    """Say of each entry of the patients whether its kind counts; the texts stay behind."""
+    who = people.lazy().select("patient_id", "person", "month_starts_at", "month_ends_at", "counts_messages")
+    is_message = pl.col("method").is_in(MESSAGE_METHODS)
     return (
-        entries.with_columns(
+        entries.lazy()
+        .join(who, on="patient_id")
+        .select(
+            "person",
+            "entry_id",
+            "object",
+            START,
+            END,
+            "month_starts_at",
+            "month_ends_at",
+            is_rpm=pl.col("program") == "RPM",
+            is_countable=(pl.col("staff_role") != "administrative")
+            & pl.col("activity").is_in(COUNTED_ACTIVITIES)
+            & (~is_message | pl.col("counts_messages")),
+            is_documented=pl.col("note_ref").is_not_null(),
+            is_live=pl.col("live_interaction") & pl.col("method").is_in(LIVE_METHODS),
+        )
+    )
+
+
+def _in_month(entries: pl.LazyFrame) -> pl.DataFrame:
+    """Clip RPM entries to their patient's month, and sort them once for all the unions to come."""
+    return (
+        entries.filter("is_rpm")
+        .with_columns(
             pl.max_horizontal(START, "month_starts_at").alias(START),
             pl.min_horizontal(END, "month_ends_at").alias(END),
         )
         .filter(pl.col(START) < pl.col(END))
-        .select("person", *_ENTRY, "counts_messages")
+        .select("person", "entry_id", "object", START, END, "is_countable", "is_documented", "is_live")
         .sort("person", START, "entry_id")
-    )
-
-
-def _is_countable() -> pl.Expr:
-    """Tell whether an RPM entry counts once it is documented."""
-    is_message = pl.col("method").is_in(MESSAGE_METHODS)
-    return (
-        (pl.col("staff_role") != "administrative")
-        & pl.col("activity").is_in(COUNTED_ACTIVITIES)
-        & (~is_message | pl.col("counts_messages"))
-    )
-
-
-def _live(countable: pl.DataFrame) -> pl.DataFrame:
-    """List the patients with a live interaction in a documented entry that counts."""
-    return (
-        countable.filter(
-            pl.col("note_ref").is_not_null()
-            & pl.col("live_interaction")
-            & pl.col("method").is_in(LIVE_METHODS)
-        )
-        .select("person")
-        .unique()
-        .with_columns(has_live_interaction=pl.lit(value=True))
+        .collect()
     )
 
 
@@ -165,21 +151,32 @@ def _measure(disjoint: pl.DataFrame, name: str) -> pl.DataFrame:
     return disjoint.group_by("person").agg(length.sum().alias(f"{name}_us"))
 
 
+def _spent(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Measure the union of stretches per person, in microseconds."""
+    return _measure(union(frame.select("person", START, END), ["person"]), name)
+
+
 def _lost(before: pl.DataFrame, after: pl.DataFrame, touched: pl.DataFrame, name: str) -> pl.DataFrame:
     """Measure what the holes took from each person, as the difference of the two unions."""
     # Only people whom a hole touches can have lost anything.
     people = before.join(touched, on=touched.columns, how="semi").select("person").unique()
-    had = _measure(union(before.join(people, on="person", how="semi"), ["person"]), "had")
-    has = _measure(union(after.join(people, on="person", how="semi"), ["person"]), "has")
+    had = _spent(before.join(people, on="person", how="semi"), "had")
+    has = _spent(after.join(people, on="person", how="semi"), "has")
     return had.join(has, on="person", how="left").select(
         "person", (pl.col("had_us") - pl.col("has_us").fill_null(0)).alias(f"{name}_us")
     )
 
 
-def _totals(worked: pl.DataFrame, sums: list[pl.DataFrame]) -> DataFrame[MonthTotals]:
-    logged = _measure(union(worked, ["person"]), "logged")
-    patients = worked.group_by("person").agg(pl.col("patient_id").first())
-    totals = patients.join(logged, on="person", how="left")
+def _unheard(undocumented: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
+    """Measure the undocumented time that no counted stretch covers."""
+    people = undocumented.select("person").unique()
+    heard = counted.join(people, on="person", how="semi")
+    both = pl.concat([frame.select("person", START, END) for frame in (undocumented, heard)])
+    return _lost(both, heard, people, "undocumented")
+
+
+def _totals(worked: pl.DataFrame, sums: list[pl.DataFrame], people: pl.DataFrame) -> DataFrame[MonthTotals]:
+    totals = _spent(worked, "logged").join(people.select("person", "patient_id"), on="person")
     for each in sums:
         totals = totals.join(each, on="person", how="left")
     return MonthTotals.validate(
@@ -195,18 +192,13 @@ def _totals(worked: pl.DataFrame, sums: list[pl.DataFrame]) -> DataFrame[MonthTo
     )
 
 
-def _on_the_clock(counted: pl.DataFrame) -> DataFrame[CountedStretches]:
+def _on_the_clock(counted: pl.DataFrame, people: pl.DataFrame) -> DataFrame[CountedStretches]:
     """Place each counted stretch on its patient's own clock, which runs only while time counts."""
     length = (pl.col(END) - pl.col(START)).dt.total_microseconds()
     # The stretches are sorted by person and start, as the union left them.
     return CountedStretches.validate(
-        counted.select(
-            "person",
-            "patient_id",
-            "entry_id",
-            "object",
-            START,
-            END,
-            clock_ends_us=length.cum_sum().over("person"),
-        ).with_columns(clock_starts_us=pl.col("clock_ends_us") - length)
+        counted.with_columns(clock_ends_us=length.cum_sum().over("person"))
+        .with_columns(clock_starts_us=pl.col("clock_ends_us") - length)
+        .join(people.select("person", "patient_id"), on="person", how="left", maintain_order="left")
+        .select(columns_of(CountedStretches))
     )

@@ -24,7 +24,9 @@ _FIRST_OF_MONTH_BIT: Final[int] = 1 << _DAYS_BEFORE
 _PERIOD_BITS: Final[int] = 1 << PERIOD_DAYS
 
 
-def device_days(readings: pl.DataFrame, people: DataFrame[People], month: date) -> pl.DataFrame:
+def device_days(
+    readings: pl.DataFrame | pl.LazyFrame, people: DataFrame[People], month: date
+) -> pl.DataFrame:
     """Mark the local days with an automatic reading, one bit a day, in the billing provider's zone.
 
     Returns:

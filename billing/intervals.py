@@ -20,9 +20,14 @@ def union(frame: pl.DataFrame, by: Sequence[str], tie: Sequence[str] = ()) -> pl
     Rows are ranked by start, then by the `tie` columns; what is left of them is disjoint, covers the
     same time as the rows did, and comes sorted by group and start.
     """
-    ranked = frame.sort(*by, START, *tie)
     covered_until = pl.col(END).cum_max().shift(1).over(*by)
-    return ranked.with_columns(pl.max_horizontal(START, covered_until).alias(START)).filter(_is_proper())
+    return (
+        frame.lazy()
+        .sort(*by, START, *tie)
+        .with_columns(pl.max_horizontal(START, covered_until).alias(START))
+        .filter(_is_proper())
+        .collect()
+    )
 
 
 def intersect(frame: pl.DataFrame, stretches: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:

@@ -51,7 +51,7 @@ def fees(reference: Reference, on: date, codes: Sequence[str] | None = None) -> 
         MissingReference: If no fee schedule is loaded for that day.
     """
     _require_schedule(reference, pl.Series("date_of_service", [on]))
-    book = in_effect(_fee_book(reference), on).select(*_FEE_KEY, "fee").sort(_FEE_KEY)
+    book = in_effect(fee_book(reference), on).select(*_FEE_KEY, "fee").sort(_FEE_KEY)
     return book if codes is None else book.filter(pl.col("code").is_in(list(codes)))
 
 
@@ -70,7 +70,7 @@ def price_lines(lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     """
     _require_schedule(reference, lines["date_of_service"])
     fee = pl.col("fee")
-    unit_fee = pl.when("participating").then(fee).otherwise(_cents(fee, NONPARTICIPATING_SHARE))
+    unit_fee = pl.when("participating").then(fee).otherwise(share_of(fee, NONPARTICIPATING_SHARE))
     line_fee = (unit_fee.cast(RATIO) * pl.col("units").cast(RATIO)).cast(MONEY)
     charge = pl.col("charge")
     return (
@@ -81,7 +81,7 @@ def price_lines(lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
             .then(charge.cast(MONEY))
             .otherwise("allowed_estimate")
         )
-        .with_columns(**_shares(pl.col("allowed_estimate"), "medicare_estimate", "patient_estimate"))
+        .with_columns(**shares(pl.col("allowed_estimate"), "medicare_estimate", "patient_estimate"))
         .drop("fee")
     )
 
@@ -115,7 +115,7 @@ def rates(
     return (
         book.join(macs.select("mac_contract", "jurisdiction", "mac_name"), on="mac_contract", how="left")
         .join(places, on=["mac_contract", "locality"], how="left")
-        .with_columns(allowed=pl.col("fee"), **_shares(pl.col("fee"), "medicare", "patient"))
+        .with_columns(allowed=pl.col("fee"), **shares(pl.col("fee"), "medicare", "patient"))
         # Non-facility before facility, standard before apm: the usual case first.
         .sort(_FEE_KEY, descending=[False, False, False, True, True])
         .select(
@@ -135,20 +135,20 @@ def rates(
     )
 
 
-def _cents(money: pl.Expr, share: Decimal) -> pl.Expr:
+def share_of(money: pl.Expr, share: Decimal) -> pl.Expr:
     """Take a share of an amount, rounded half up to the cent."""
     exact = money.cast(RATIO) * pl.lit(share).cast(RATIO)
     return exact.round(2, mode="half_away_from_zero").cast(MONEY)
 
 
-def _shares(allowed: pl.Expr, medicare: str, patient: str) -> dict[str, pl.Expr]:
+def shares(allowed: pl.Expr, medicare: str, patient: str) -> dict[str, pl.Expr]:
     """Split an allowed amount; each step is rounded half up, and sequestration is nobody's income."""
-    coinsurance = _cents(allowed, COINSURANCE_SHARE)
+    coinsurance = share_of(allowed, COINSURANCE_SHARE)
     rest = (allowed - coinsurance).cast(MONEY)
-    return {medicare: (rest - _cents(rest, SEQUESTRATION_SHARE)).cast(MONEY), patient: coinsurance}
+    return {medicare: (rest - share_of(rest, SEQUESTRATION_SHARE)).cast(MONEY), patient: coinsurance}
 
 
-def _fee_book(reference: Reference) -> pl.DataFrame:
+def fee_book(reference: Reference) -> pl.DataFrame:
     """Work out every dated fee: one row per code, place, setting, factor and stretch of time.
 
     Each row's dates are those on which its RVUs, its GPCIs and its conversion factor are all in force.
@@ -197,7 +197,7 @@ def _line_fees(lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
         .filter(in_force)
         .drop("effective_from", "effective_to")
         .with_columns(factor=pl.when("qualifying_apm").then(pl.lit("apm")).otherwise(pl.lit("standard")))
-        .join(_fee_book(reference), on=_FEE_KEY)
+        .join(fee_book(reference), on=_FEE_KEY)
         .filter(in_force)
         .select(*_LINE_KEY, "fee")
     )

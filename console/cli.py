@@ -5,18 +5,20 @@ needs them. What the web shows belongs to `console.web`, what is true to `billin
 """
 
 import json
+import logging
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from schemas.errors import ControlBreak, Refused
+from schemas.errors import ControlBreak, Refused, StepFailed
 from schemas.settings import SettingsError, load_settings
 
 DONE, FAILED, WRONG, LOOK = 0, 1, 2, 3
+# Typer brings its own Click and does not name the base of its usage errors.
+UsageProblem: Any = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="rpmclaims",
@@ -53,10 +55,13 @@ def prepare_prefect() -> None:
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "rpmclaims",
         # A new, empty database on the first run of a home: 60 s is generous even on a busy machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
+    # Prefect writes to stderr what the steps tell, and keeps it beside the run.
+    logging.getLogger("rpmclaims").setLevel(logging.INFO)
 
 
 @app.command("month-end")
@@ -191,41 +196,43 @@ def _bytes_of(file: Path) -> bytes:
         raise Refused(f"{file} cannot be read: {problem.strerror}.") from None
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run one command and leave with its exit code; a refusal is one sentence on stderr."""
-    raise SystemExit(_code_of(lambda: app(arguments, standalone_mode=False)))
+def main() -> None:
+    """Run the command of this process and leave with its exit code."""
+    raise SystemExit(run(sys.argv[1:]))
 
 
-def _code_of(command: Callable[[], Any]) -> int:
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; a refusal is one sentence on stderr."""
     try:
-        outcome = command()
-    except typer.Exit as left:
-        return left.exit_code
-    except (Refused, SettingsError, LookupError) as refusal:
-        say(str(refusal))
-        return WRONG
-    except ControlBreak as broken:
-        say(str(broken))
-        return FAILED
-    except typer.Abort:
-        say("Stopped. Nothing is lost: run the same command again.")
-        return FAILED
-    except Exception as failure:  # noqa: BLE001  the last line of defence: one sentence, never a traceback
-        return _failed(failure)
+        outcome = app(arguments, standalone_mode=False)
+    except Exception as ending:  # noqa: BLE001  the last line of defence: one sentence, never a traceback
+        return _code_of(ending)
     return outcome if isinstance(outcome, int) else DONE
 
 
-def _failed(failure: Exception) -> int:
-    import click
-
-    if isinstance(failure, click.ClickException):
-        failure.show()
+def _code_of(ending: Exception) -> int:
+    """Say why a command ended early, and give the contract's exit code for it."""
+    if isinstance(ending, typer.Exit):
+        return int(ending.exit_code)
+    if isinstance(ending, UsageProblem):
+        ending.show()
         return WRONG
-    say(f"Failed, nothing is lost: {type(failure).__name__}: {failure}. It is safe to run this again.")
-    if os.environ.get("RPMCLAIMS_DEBUG"):
-        raise failure
+    if isinstance(ending, Refused | SettingsError | LookupError):
+        say(str(ending.args[0]))
+        return WRONG
+    if isinstance(ending, ControlBreak | StepFailed):
+        say(str(ending))
+    elif isinstance(ending, typer.Abort):
+        say("Stopped. Nothing is lost: run the same command again.")
+    elif os.environ.get("RPMCLAIMS_DEBUG"):
+        raise ending
+    else:
+        # Its own text may quote data, so it is not repeated.
+        kind = type(ending).__name__
+        say(f"Failed with {kind}; nothing is lost, and it is safe to run this again.")
+        say("RPMCLAIMS_DEBUG=1 shows where it happened.")
     return FAILED
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -15,9 +15,14 @@ from schemas.shards import MonthSummary
 WIDEST_FINDINGS = 200
 
 
+# What a table gets where the output is no terminal, such as a file or a log: nothing is cut off there.
+WIDTH_OF_NO_TERMINAL = 140
+
+
 def out() -> Console:
     """Give the console that results are printed on."""
-    return Console(highlight=False)
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH_OF_NO_TERMINAL)
 
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -48,9 +53,8 @@ def show_month(summary: MonthSummary) -> None:
     if summary.files:
         console.print(_files_table(summary))
     if summary.corrections:
-        console.print(
-            f"[yellow]{summary.corrections} claims already sent have changed: see `rpmclaims worklist`.[/yellow]"
-        )
+        changed = f"{summary.corrections} claims already sent have changed: see `rpmclaims worklist`."
+        console.print(f"[yellow]{changed}[/yellow]")
 
 
 def _funnel_table(funnel: Funnel) -> Table:
@@ -120,16 +124,15 @@ def show_rates(rows: pl.DataFrame, month: str) -> None:
     """Show the estimates, one row per code, locality, setting and factor."""
     names = {"allowed": "Allowed", "medicare": "Medicare", "patient": "Patient"}
     shown = table(
-        f"Estimates for {month}, one unit, deductible met",
-        *("Code", "MAC", "Contract", "Locality", "Setting", "Factor"),
+        f"Estimates for {month}: one unit, deductible met",
+        *("Code", "MAC", "Locality", "Setting", "Factor"),
         *names.values(),
         right=tuple(names.values()),
     )
     for row in rows.to_dicts():
         shown.add_row(
             row["code"],
-            f"{row['jurisdiction']} {row['mac_name']}",
-            row["mac_contract"],
+            f"{row['jurisdiction']} {row['mac_contract']}",
             f"{row['locality']} {row['locality_name']}, {row['state']}",
             row["setting"],
             row["factor"],

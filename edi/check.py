@@ -1,8 +1,8 @@
 """The gate: whether a file may leave, by our own edits and by an independent judge.
 
-`tasks.translate` asks `check_claims` before a file is released, `rpmclaims check-x12` asks `check_document` about
-any file. Our edits (`edi.edits`) look at every claim. pyx12, which shares no code with our writer, looks at
-the whole of a small file and at one claim of every shape of a large one (`edi.shapes`). Nothing else in the
+`tasks.translate` asks `check_claims` before a file is released, `rpmclaims check-x12` asks `check_document`
+about any file. Our edits (`edi.edits`) look at every claim. pyx12, which shares no code with our writer, looks
+at the whole of a small file and at one claim of every shape of a large one (`edi.shapes`). Nothing else in the
 house imports pyx12. How to fix a file belongs to its makers; here it is only refused, with places.
 """
 
@@ -21,6 +21,7 @@ import pyx12.x12n_document
 from edi.claim_places import find_places
 from edi.edits import edit_claims, with_claim_numbers
 from edi.findings import SCHEMA, collect
+from edi.reader import read_x12
 from edi.segments import Document
 from edi.shapes import sample_shapes
 
@@ -89,8 +90,6 @@ def check_document(
     Returns:
         Findings in file order; `claim_number` is null outside an 837.
     """
-    from edi.reader import read_x12
-
     types = set(Document.read(data).transactions["type"])
     found = []
     if "837" in types:
@@ -98,7 +97,8 @@ def check_document(
         found.append(check_claims(data, today=day, diagnosis_codes=diagnosis_codes, full=full))
     if types != {"837"}:
         found.append(read_x12(data, "").findings.with_columns(claim_number=pl.lit(None, pl.String)))
-    return pl.concat(found).unique(maintain_order=True)
+    # Both halves report the envelope.
+    return pl.concat(found).unique(SCHEMA.keys(), keep="first", maintain_order=True)
 
 
 def judge(data: bytes) -> pl.DataFrame:

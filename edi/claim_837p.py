@@ -63,19 +63,12 @@ def write_claims(claims: pl.DataFrame, lines: pl.DataFrame, interchange: Interch
     return text.encode("ascii")
 
 
-def as_written(frame: pl.DataFrame) -> pl.DataFrame:
-    """Give claims or lines as a reader finds them again: folded, cut, and null where nothing is left."""
-    kept = _folded(frame)
-    texts = [name for name, kind in kept.schema.items() if kind == pl.String]
-    return kept.with_columns(pl.when(pl.col(name) != "").then(name).alias(name) for name in texts)
-
-
 def _with_hierarchy(claims: pl.DataFrame, most: int) -> pl.DataFrame:
     """Number the transaction sets and their HL levels.
 
     HL01 counts both levels through a set: a provider's comes right before its first claim's.
     """
-    provider = pl.concat_str(_PROVIDER, separator=SEGMENT, ignore_nulls=True)
+    provider = pl.concat_str((_text(name) for name in _PROVIDER), separator=SEGMENT)
     row = pl.int_range(pl.len())
     is_set_start = row % most == 0
     is_provider_start = is_set_start | (provider != provider.shift(1))

@@ -1,7 +1,7 @@
 """The columns of an 837P's frames, and what of a text the file can hold.
 
-`edi.claim_837p` writes frames of these columns, `edi.claim_reader` reads them. What a column is called in our own
-house belongs to the caller.
+`edi.claim_837p` writes frames of these columns, `edi.claim_reader` reads them. Which of our own columns fills
+them belongs to the caller.
 """
 
 from typing import Final
@@ -92,8 +92,9 @@ def as_written(frame: pl.DataFrame) -> pl.DataFrame:
         ignore_nulls=True,
     )
     is_long = (pl.col(name).str.len_bytes() > most for name, most in LONGEST.items() if name in texts)
-    is_empty = (pl.col(name).str.len_bytes() == 0 for name in texts)
-    is_changed = pl.any_horizontal(row.str.contains(UNFOLDED + "| !|! |!!"), *is_long, *is_empty)
+    is_empty = [pl.col(name).str.len_bytes() == 0 for name in texts]
+    is_empty += [pl.col(name).list.contains("") for name in lists]
+    is_changed = pl.any_horizontal(row.str.contains(UNFOLDED + "| !|! "), *is_long, *is_empty)
     marked = frame.with_columns(
         pl.col(name).list.drop_nulls().fill_null([]) for name, kind in frame.schema.items() if kind == pl.List
     ).with_columns(is_changed=is_changed.fill_null(value=False))

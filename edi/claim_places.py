@@ -1,7 +1,7 @@
 """Where everything of an 837P stands: for each claim and line of a document, the row of each of its segments.
 
-`edi.claim_reader` takes values from these places and `edi.edits` judges them; both name an element by its path,
-like `2010BA/NM1-09`, `2300/CLM-05-1` or `2300/REF*F8-02` (loop, segment with the qualifier that tells it from
+`edi.claim_reader` takes values from these places and `edi.edits` judges them; both name an element by its
+path, like `2010BA/NM1-09`, `2300/CLM-05-1` or `2300/REF*F8-02` (loop, segment with the qualifier that tells it from
 its siblings, element, component). What a value means does not belong here.
 """
 
@@ -21,7 +21,7 @@ _PATH: Final = re.compile(
     r"^(?P<place>[0-9A-Z]+/[A-Z0-9]+(?:\*\w+)?)-(?P<element>\d\d)(?:-(?P<component>\d))?$"
 )
 _FENCES: Final = ("ISA", "GS", "ST", "SE", "GE", "IEA")
-_DIAGNOSES_OF_HI: Final = 12
+_ELEMENTS_OF_HI: Final = 24  # twelve are allowed; more are somebody's mistake to be told
 DIAGNOSIS_QUALIFIERS: Final = ("ABK", "ABF", "BK", "BF")  # ICD-10-CM, and ICD-9-CM of old files
 
 
@@ -29,8 +29,8 @@ DIAGNOSIS_QUALIFIERS: Final = ("ABK", "ABF", "BK", "BF")  # ICD-10-CM, and ICD-9
 class Places:
     """The rows of each place, -1 where a claim or line has no such segment.
 
-    `claims` and `lines` are keyed by loop and segment (`2010AA/NM1`); `line_claim` is each line's claim, counted
-    from 0, and `claim_transaction` each claim's transaction set, counted from 1.
+    `claims` and `lines` are keyed by loop and segment (`2010AA/NM1`); `line_claim` is each line's claim,
+    counted from 0, and `claim_transaction` each claim's transaction set, counted from 1.
     """
 
     document: Document
@@ -58,7 +58,7 @@ class Places:
         inside[inside] = rows[inside] < end[claim[inside]]
         rows, claim = rows[inside], claim[inside]
         parts = []
-        for position in range(1, _DIAGNOSES_OF_HI + 1):
+        for position in range(1, _ELEMENTS_OF_HI + 1):
             composite = document.element(rows, position)
             has = composite.is_not_null()
             if not has.any():

@@ -91,7 +91,7 @@ def _read_isa(data: bytes | mmap, start: int) -> tuple[Delimiters, int]:
     line = window[at + 2 :].strip().split(b"\n", 1)[0].rstrip()
     if not segment or segment.isalnum() or (segment in b"\r\n" and line.endswith(component)):
         # ISA16 was left out: what stands in its place ends the segment.
-        component, segment, length = Delimiters.component, component, at + 2
+        component, segment, length = b":", component, at + 2
     elements = window[:at].split(element)
     repetition = elements[11] if len(elements[11]) == 1 and not elements[11].isalnum() else None
     return _usable(Delimiters(element, component, segment, repetition)), length

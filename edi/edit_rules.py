@@ -1,7 +1,7 @@
 """The edits of an 837P: the rows of `edits.csv`, each with the fault it looks for.
 
-A row says where it looks (`path`, see `edi.claim_places`), and in words what is wrong and what to do. Its fault
-is, in this order: the expression in `FAULTS`; a text that does not match its `pattern`; for a rule ending in
+A row says where it looks (`path`, see `edi.claim_places`), and in words what is wrong and what to do.
+Its fault is, in this order: the expression in `FAULTS`; a text that does not match its `pattern`; for a rule ending in
 `.required`, an absent element. Null is no fault, so absence is the business of the required rows alone.
 `edi.edits` prepares one frame for each `table` and runs it. Levels 1 to 5 of SNIP and what Medicare asks for
 beyond them (`medicare`: claims whose SBR09 is MB). How a place is found does not belong here.
@@ -70,6 +70,7 @@ def _is_no_date(path: str) -> pl.Expr:
 _IS_SELF: Final = pl.col("2000B/SBR-02") == "18"
 _HAS_RENDERING: Final = pl.col("2310B/NM1-01").is_not_null()
 _HAS_SERVICE: Final = pl.col("2400/SV1-01").is_not_null()
+_FREQUENCY: Final = pl.col("2300/CLM-05-3")
 _CLAIM_NUMBER: Final = pl.col("2300/CLM-01")
 _PAYER_CLAIM: Final = pl.col("2300/REF*F8-02")
 _CONTROL: Final = "2400/REF*6R-02"
@@ -82,6 +83,8 @@ FAULTS: Final[Mapping[str, pl.Expr]] = {
     "837P.ISA12.version": pl.col("version") != "00501",
     "837P.ISA13.control_number": ~pl.col("interchange_control_number").str.contains(r"^\d{9}$"),
     "837P.ISA15.usage": ~pl.col("usage").is_in(["T", "P"]),
+    "837P.1000A.PER04.phone": (pl.col("1000A/PER-03") == "TE")
+    & ~pl.col("1000A/PER-04").str.contains(r"^\d{10}$"),
     "837P.BHT04.date": _is_no_date("BHT/BHT-04"),
     "837P.CLM.too_many": pl.col("claim_count") > 5000,
     # Of a level.
@@ -98,7 +101,8 @@ FAULTS: Final[Mapping[str, pl.Expr]] = {
     "837P.2310B.NM103.required": _missing("2310B/NM1-03", _HAS_RENDERING),
     "837P.2310B.NM104.required": _missing("2310B/NM1-04", pl.col("2310B/NM1-02") == "1"),
     "837P.2310B.NM109.required": _missing("2310B/NM1-09", _HAS_RENDERING),
-    "837P.REF_F8.required": _missing("2300/REF*F8-02", pl.col("2300/CLM-05-3").is_in(["7", "8"])),
+    "837P.CLM05-3.medicare": _FREQUENCY.is_in(["6", "7", "8"]),
+    "837P.REF_F8.required": _missing("2300/REF*F8-02", _FREQUENCY.is_in(["7", "8"]) & ~pl.col("is_medicare")),
     "837P.REF_F8.medicare": _PAYER_CLAIM.is_not_null(),
     "837P.CLM01.unique": _CLAIM_NUMBER.is_not_null() & _CLAIM_NUMBER.is_duplicated(),
     "837P.CLM02.positive": pl.col("total") == 0,

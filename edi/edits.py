@@ -1,7 +1,7 @@
 """Our own edits of the 837P, over every claim of a document: columnar, and cheap enough to run always.
 
-`edi.check` runs them beside the independent judge. The edits themselves are the rows of `edi.edit_rules`; this
-module prepares the frame each table looks at. They work on the cut document and not on the frames it was
+`edi.check` runs them beside the independent judge. The edits themselves are the rows of `edi.edit_rules`;
+this module prepares the frame each table looks at. They work on the cut document and not on the frames it was
 written from, so what went wrong on the way is caught too.
 """
 
@@ -16,13 +16,12 @@ import polars as pl
 from edi.claim_places import DIAGNOSIS_QUALIFIERS, Places, Rows, find_places, first_between, qualified, split
 from edi.delimiters import find_spans
 from edi.edit_rules import EDITS, LONGEST, Edit
-from edi.findings import SCHEMA, collect, findings
+from edi.findings import FILE, SCHEMA, collect, findings
 from edi.segments import Document, latest
 from edi.values import as_amount
 
 # Add-on codes and the code each needs beside it on the same claim and date.
 ADD_ON_CODES: Final[Mapping[str, str]] = {"99458": "99457"}
-CLAIM_SCHEMA: Final = {**SCHEMA, "claim_number": pl.String()}
 _BASIC_SET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !\"&'()+,-./;?=\r\n"
 
 
@@ -33,12 +32,12 @@ def edit_claims(
     diagnosis_codes: pl.Series | None = None,
     add_on_codes: Mapping[str, str] = ADD_ON_CODES,
 ) -> pl.DataFrame:
-    """Judge every claim of a document's 837 transaction sets.
+    """Judge every professional claim of a document; of other claims, only that they are none.
 
     Args:
         document: The cut file.
         today: The day against which dates of service and birth are in the future.
-        diagnosis_codes: The billable ICD-10-CM codes, without dots; left out, codes are judged by shape alone.
+        diagnosis_codes: The billable ICD-10-CM codes, without dots; left out, shapes are judged.
         add_on_codes: Add-on code to the code it needs.
 
     Returns:
@@ -49,6 +48,7 @@ def edit_claims(
     diagnoses = _diagnoses(places, diagnosis_codes)
     lines = _lines(places, add_on_codes)
     claims = _claims(places, lines, diagnoses, today)
+    claims = claims.filter(pl.col("transaction").is_in(_professional(document).implode()))
     shared = claims.select("claim", "transaction", "is_medicare", "birth_date", "today", "diagnosis_count")
     found = [
         *_run(EDITS["set"], _sets(places)),
@@ -56,6 +56,12 @@ def edit_claims(
         *_run(EDITS["claim"], claims),
         *_run(EDITS["diagnosis"], diagnoses.join(shared, on="claim", maintain_order="left")),
         *_run(EDITS["line"], lines.join(shared, on="claim", maintain_order="left")),
+        findings(
+            FILE.filter(pl.lit(len(places.claim_transaction) == 0)),
+            "837P.CLM.none",
+            "The file holds no claim. Check that the right file was meant.",
+            expected="CLM",
+        ),
         *_too_long(document),
         _outside_basic_set(document),
     ]
@@ -75,8 +81,16 @@ def with_claim_numbers(found: pl.DataFrame, places: Places) -> pl.DataFrame:
     return found.with_columns(claim_number=numbers.gather(np.where(is_inside, claim, len(clm))))
 
 
+def _professional(document: Document) -> pl.Series:
+    """Find the transaction sets that are professional claims, or do not say."""
+    implementation = pl.col("implementation")
+    is_other = implementation.str.contains(r"^00\d{4}X") & ~implementation.str.contains(r"X(222|098)")
+    sets = document.transactions.filter(pl.col("type") == "837", ~is_other.fill_null(value=False))
+    return sets["transaction"]
+
+
 def _run(edits: Sequence[Edit], frame: pl.DataFrame) -> list[pl.DataFrame]:
-    """Run one table over its frame: all faults are told in one pass, findings made only where there are any."""
+    """Run one table over its frame: all faults in one pass, findings only where there are any."""
     faults = frame.select(edit.fault.alias(edit.rule) for edit in edits)
     return [
         findings(
@@ -182,7 +196,7 @@ def _claims(places: Places, lines: pl.DataFrame, diagnoses: pl.DataFrame, today:
             claim=pl.int_range(pl.len(), dtype=pl.Int64),
             segment=pl.col("@2300/CLM"),
             transaction=pl.Series(places.claim_transaction, dtype=pl.Int64),
-            is_medicare=pl.col("2000B/SBR-09") == "MB",
+            is_medicare=(pl.col("2000B/SBR-09") == "MB").fill_null(value=False),
             total=as_amount(pl.col("2300/CLM-02")),
             birth_date=pl.col("2010BA/DMG-02").str.to_date("%Y%m%d", strict=False),
             today=pl.lit(today),
@@ -212,47 +226,46 @@ def _diagnoses(places: Places, diagnosis_codes: pl.Series | None) -> pl.DataFram
 
 
 def _lines(places: Places, add_on_codes: Mapping[str, str]) -> pl.DataFrame:
-    document = places.document
-    date_, kind = pl.col("2400/DTP*472-03"), pl.col("2400/DTP*472-02")
-    is_day = (kind == "D8") & (date_.str.len_chars() == 8)
-    is_range = (kind == "RD8") & (date_.str.len_chars() == 17)
+    document, sv1 = places.document, places.lines["2400/SV1"]
+    when, kind = pl.col("2400/DTP*472-03"), pl.col("2400/DTP*472-02")
+    is_day = (kind == "D8") & (when.str.len_chars() == 8)
+    is_range = (kind == "RD8") & (when.str.len_chars() == 17)
+    begins = pl.when(is_day | is_range).then(when.str.slice(0, 8))
+    ends = pl.when(is_day).then(when).when(is_range).then(when.str.slice(9))
+    code = pl.col("2400/SV1-01-2")
     row = pl.int_range(pl.len(), dtype=pl.Int64)
+    is_first = (pl.col("claim") != pl.col("claim").shift(1)).fill_null(value=True)
     lines = (
         _frame(document, places.lines, EDITS["line"], "2400/DTP*472-02")
         .with_columns(
+            row=row,
             claim=pl.Series(places.line_claim, dtype=pl.Int64),
             segment=pl.coalesce("@2400/LX", "@2400/SV1"),
             charge=as_amount(pl.col("2400/SV1-02")),
-            modifiers=document.components(places.lines["2400/SV1"], 1).list.slice(2, 4),
-            pointers=document.components(places.lines["2400/SV1"], 7),
-            starts_on=pl.when(is_day | is_range)
-            .then(date_.str.slice(0, 8))
-            .str.to_date("%Y%m%d", strict=False),
-            ends_on=pl.when(is_day)
-            .then(date_)
-            .when(is_range)
-            .then(date_.str.slice(9))
-            .str.to_date("%Y%m%d", strict=False),
-            base=pl.col("2400/SV1-01-2").replace_strict(
-                dict(add_on_codes), default=None, return_dtype=pl.String
-            ),
-            row=row,
+            modifiers=document.components(sv1, 1).list.slice(2, 4),
+            pointers=document.components(sv1, 7),
+            starts_on=begins.str.to_date("%Y%m%d", strict=False),
+            ends_on=ends.str.to_date("%Y%m%d", strict=False),
+            base=code.replace_strict(dict(add_on_codes), default=None, return_dtype=pl.String),
         )
         .with_columns(
-            modifiers=pl.col("modifiers").list.eval(pl.element().filter(pl.element() != "")),
-            number=row
-            - pl.when((pl.col("claim") != pl.col("claim").shift(1)).fill_null(value=True))
-            .then(row)
-            .forward_fill()
-            + 1,
+            number=row - pl.when(is_first).then(row).forward_fill() + 1,
+            modifiers=pl.col("modifiers").list.eval(pl.element().filter(pl.element().str.len_bytes() > 0)),
         )
     )
-    # A base code whose own date cannot be read is that date's fault, not the add-on's.
-    bases = lines.select("claim", "starts_on", base="2400/SV1-01-2")
-    alone = lines.filter(pl.col("base").is_not_null()).join(
-        bases, on=["claim", "starts_on", "base"], how="anti", nulls_equal=True
-    )
-    return lines.with_columns(has_base=~pl.col("row").is_in(alone["row"].implode()))
+    alone = _without_base(lines.select("row", "claim", "starts_on", "base", code=code))
+    return lines.with_columns(has_base=~pl.col("row").is_in(alone.implode()))
+
+
+def _without_base(lines: pl.DataFrame) -> pl.Series:
+    """Find the rows of add-on codes whose claim has no line of the base code on that day.
+
+    A base code whose own date cannot be read is that date's fault, and stands for any day.
+    """
+    bases = lines.select("claim", "starts_on", base="code")
+    add_ons = lines.filter(pl.col("base").is_not_null() & pl.col("starts_on").is_not_null())
+    same_day = add_ons.join(bases, on=["claim", "base", "starts_on"], how="anti")
+    return same_day.join(bases.filter(pl.col("starts_on").is_null()), on=["claim", "base"], how="anti")["row"]
 
 
 def _too_long(document: Document) -> list[pl.DataFrame]:
@@ -298,7 +311,7 @@ def _outside_basic_set(document: Document) -> pl.DataFrame:
             findings(
                 faulty,
                 "837P.charset.basic",
-                "The text has characters outside X12's basic set (capitals, digits, some punctuation). Fold it.",
+                "The text has characters outside X12's basic set: capitals, digits, punctuation. Fold it.",
                 element=pl.format("{}{}", "tag", pl.lit(f"{position:02}")),
             )
         )

@@ -23,6 +23,7 @@ UNFOLDED: Final = OUTSIDE_BASIC_SET + r"|  |^ | $"
 _LONGEST_ID: Final = 15  # ISA06 and ISA08
 _LONGEST_BATCH: Final = 30  # BHT03
 _LONGEST_NAME: Final = 60  # NM103 and PER02
+_DIGITS_OF_A_PHONE: Final = 10
 _LAST_CONTROL_NUMBER: Final = 999_999_999
 
 
@@ -47,10 +48,11 @@ class Interchange:
     """One 837P file to one receiver: who, when, under which control numbers.
 
     The control numbers come from the caller's durable sequence and are never reused; the same
-    `Interchange` and the same claims give the same bytes.
+    `Interchange` and the same claims give the same bytes. A name or phone that X12 cannot carry is left to
+    the edits, which name what to correct.
 
     Raises:
-        ValueError: If a value cannot stand in an envelope.
+        ValueError: If an id, number or code cannot stand in an envelope.
     """
 
     sender_id: str  # ISA06, GS02, and NM109 of loop 1000A
@@ -80,9 +82,9 @@ class Interchange:
         for name in ("control_number", "group_control_number"):
             if not 1 <= getattr(self, name) <= _LAST_CONTROL_NUMBER:
                 raise ValueError(f"{name} must lie between 1 and 999999999; take it from the sequence.")
-        for name in ("receiver_name", "submitter_name", "contact_name"):
-            if not folded(getattr(self, name)):
-                raise ValueError(f"{name} has no character that X12 can carry; give a name.")
+        for name in ("sender_qualifier", "receiver_qualifier"):
+            if len(getattr(self, name)) != 2 or not getattr(self, name).isalnum():
+                raise ValueError(f"{name} must have two characters; correct the payer's row.")
         if not 1 <= len(self.batch_id) <= _LONGEST_BATCH - 4 or folded(self.batch_id) != self.batch_id:
             raise ValueError("batch_id must have 1 to 26 upper-case characters, for BHT03 adds four digits.")
         if self.usage not in ("T", "P"):
@@ -107,14 +109,18 @@ def interchange_header(interchange: Interchange) -> str:
 def transaction_header(interchange: Interchange, transaction: int) -> str:
     """Write ST, BHT and the submitter's and receiver's loops of the n-th transaction set."""
     at = interchange.created_at
+    submitter, receiver, contact = (
+        folded(name, _LONGEST_NAME)
+        for name in (interchange.submitter_name, interchange.receiver_name, interchange.contact_name)
+    )
     phone = "".join(digit for digit in interchange.contact_phone if digit in "0123456789")
-    contact = f"PER*IC*{folded(interchange.contact_name, _LONGEST_NAME)}*TE*{phone}~"
+    phone = phone.removeprefix("1") if len(phone) == _DIGITS_OF_A_PHONE + 1 else phone
     return (
         f"ST*837*{transaction:04}*{PROFESSIONAL_CLAIM}~"
         f"BHT*0019*00*{interchange.batch_id}{transaction:04}*{at:%Y%m%d}*{at:%H%M}*CH~"
-        f"NM1*41*2*{folded(interchange.submitter_name, _LONGEST_NAME)}*****46*{interchange.sender_id.upper()}~"
-        f"{contact}"
-        f"NM1*40*2*{folded(interchange.receiver_name, _LONGEST_NAME)}*****46*{interchange.receiver_id.upper()}~"
+        f"NM1*41*2*{submitter}*****46*{interchange.sender_id.upper()}~"
+        f"PER*IC*{contact}*TE*{phone}~"
+        f"NM1*40*2*{receiver}*****46*{interchange.receiver_id.upper()}~"
     )
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from mmap import ACCESS_READ, mmap
-from pathlib import Path
+from mmap import mmap
 
 import polars as pl
 
@@ -70,28 +69,19 @@ def read_remittance(document: Document) -> Remittance:
     return replace(part, payments=payments, findings=collect(part.findings, faults))
 
 
-def read_remittance_file(source: Path | bytes, part_size: int = PART_SIZE) -> Remittance:
-    """Read an 835 file of any size; its findings include those of the envelope."""
-    frames = list(read_remittance_parts(source, part_size))
+def read_remittance_file(data: bytes | mmap, part_size: int = PART_SIZE) -> Remittance:
+    """Read an 835 of any size; its findings include those of the envelope."""
+    frames = list(read_remittance_parts(parts(data, part_size)))
     together = Remittance(*(pl.concat([getattr(part, name) for part in frames]) for name in TABLES))
     return replace(together, findings=collect(together.findings))
 
 
-def read_remittance_parts(source: Path | bytes, part_size: int = PART_SIZE) -> Iterator[Remittance]:
-    """Read an 835 file part by part, in bounded memory.
+def read_remittance_parts(documents: Iterable[Document]) -> Iterator[Remittance]:
+    """Read an 835 part by part (`edi.segments.parts`), in bounded memory.
 
-    The last part holds the payments, which balance only over all of them, and the findings of the envelope.
+    Yields one more than there are parts: the last holds the payments, which balance only over all of them,
+    and the findings of the envelope.
     """
-    if isinstance(source, bytes):
-        yield from _read_parts(parts(source, part_size))
-    elif source.stat().st_size == 0:
-        yield from _read_parts(parts(b"", part_size))
-    else:
-        with source.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-            yield from _read_parts(parts(data, part_size))
-
-
-def _read_parts(documents: Iterable[Document]) -> Iterator[Remittance]:
     before = Counts()
     payments, totals, envelopes, faults = [], [], [], []
     for document in documents:

@@ -122,12 +122,12 @@ class Loops:
 
     def first_of_payments(self, tag: str, qualifier: str | None = None) -> Rows:
         """Find the first segment of an id in the header of each payment; -1 for none."""
-        rows, transactions = self.document.rows_in("835", tag)
-        kept = self._claim_of[rows] == 0
+        rows = self.document.rows(tag)
+        rows = rows[self._claim_of[rows] == 0]
         if qualifier is not None:
-            kept &= self.document.codes(rows, 1) == code(qualifier)
-        rows, payments = rows[kept], self.payment(transactions[kept])
-        return self.first(payments, len(self.sets), self.first_payment - 1, rows)
+            rows = self._qualified(rows, qualifier)
+        rows, transactions = self.document.within("835", rows)
+        return self.first(self.payment(transactions), len(self.sets), self.first_payment - 1, rows)
 
     def _qualified(self, rows: Rows, qualifier: str) -> Rows:
         return rows[self.document.codes(rows, 1) == code(qualifier)]
@@ -259,7 +259,7 @@ def _with_procedure(lines: pl.DataFrame, column: str, prefix: str) -> pl.DataFra
     procedures = lines.select(column, "separator").unique(keys).select(
         *keys,
         pl.when(procedure != "").then(procedure).alias(f"{prefix}code"),
-        parts.list.slice(2, 4).list.set_difference([""]).fill_null([]).alias(f"{prefix}modifiers"),
+        parts.list.slice(2, 4).list.eval(pl.element().filter(pl.element() != "")).fill_null([]).alias(f"{prefix}modifiers"),
     )
     return lines.join(procedures, on=keys, how="left", nulls_equal=True, maintain_order="left")
 

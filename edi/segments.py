@@ -90,10 +90,12 @@ class Document:
         for raw, delimiters in _runs(data, spans):
             body, encoding, line_breaks = self._clean(raw, delimiters)
             marks = np.frombuffer(body, np.uint8)
-            is_end = marks == delimiters.segment[0]
-            at = np.flatnonzero(is_end | (marks == delimiters.element[0]))
-            ends.append(np.flatnonzero(is_end[at]) + elements)
-            offsets.append(at - np.arange(len(at)) + text_length)
+            is_mark = marks == delimiters.element[0]
+            is_mark |= marks == delimiters.segment[0]
+            at = np.flatnonzero(is_mark)
+            ends.append(np.flatnonzero(marks[at] == delimiters.segment[0]) + elements)
+            at -= np.arange(-text_length, len(at) - text_length)
+            offsets.append(at)
             texts.append(body.translate(None, delimiters.element + delimiters.segment))
             self._pieces.append(_Piece(raw, delimiters, encoding, line_breaks, elements, text_length))
             elements += len(at)
@@ -277,7 +279,7 @@ class Document:
     @cached_property
     def _has_blanks(self) -> bool:
         """Whether any element outside an ISA is padded, so that elements must be stripped."""
-        blank = np.flatnonzero(self._bytes == ord(" "))
+        blank = np.flatnonzero((self._bytes == ord(" ")) | (self._bytes == ord("\t")))
         element = np.searchsorted(self._offsets[1:], blank, side="right")
         blank, element = blank[element < self._null], element[element < self._null]
         is_edge = (self._offsets[element] == blank) | (self._offsets[element + 1] - 1 == blank)
@@ -358,7 +360,10 @@ class Document:
 
     def rows_in(self, transaction_type: str, *tags: str) -> tuple[Rows, Rows]:
         """Find the rows of these ids inside transaction sets of one type, and the transaction of each."""
-        rows = self.rows(*tags)
+        return self.within(transaction_type, self.rows(*tags))
+
+    def within(self, transaction_type: str, rows: Rows) -> tuple[Rows, Rows]:
+        """Keep the rows inside transaction sets of one type, and give the transaction of each."""
         sets = self.transactions.filter(type=transaction_type)
         transaction = _holding(sets, "transaction", self.number(rows))
         kept = transaction.is_not_null().to_numpy()

@@ -53,7 +53,7 @@ def sample_shapes(places: Places) -> Sample | None:
     """Pack the first claim of every shape, each below its billing provider.
 
     Returns:
-        None when the file cannot be packed (several interchanges, or claims without levels): it is judged whole.
+        None when the file cannot be packed (several interchanges, claims without levels).
     """
     document = places.document
     source = document.source(0, len(document) - 1)
@@ -89,7 +89,7 @@ def sample_shapes(places: Places) -> Sample | None:
 
 
 def _shapes(places: Places) -> pl.DataFrame:
-    """Find the first subscriber level of each shape: rows of its provider's level and its own, and how many."""
+    """Find the first subscriber level of each shape: its provider's rows, its own, and how many have it."""
     document = places.document
     signatures = _signatures(document)
     hl = document.rows("HL")

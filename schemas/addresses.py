@@ -54,19 +54,3 @@ class Address(_Frozen):
     uri: str
     sha256: str
     rows: int
-
-
-class ScreenedObject(_Frozen):
-    """What became of one source object's rows: every row is accepted or quarantined.
-
-    `pin` carries the sha256 that was read. `rules` counts failures, so a row may be in it more than once.
-    """
-
-    pin: Pin
-    row_count: int
-    accepted_count: int
-    rejected_count: int
-    rules: dict[str, int] = {}
-    extra_columns: tuple[str, ...] = ()
-    absent_columns: tuple[str, ...] = ()
-    parts: tuple[Address, ...] = ()

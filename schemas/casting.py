@@ -10,6 +10,9 @@ from typing import Final
 
 import polars as pl
 
+# What stands for bytes that were no text; whoever wrote it has lost the letter.
+_GARBLED: Final = "\ufffd"
+
 # Row of the frame, column, and the rule the cell broke.
 FAULT: Final = {"index": pl.UInt32(), "column": pl.String(), "rule": pl.String()}
 
@@ -84,7 +87,7 @@ def cast(raw: pl.DataFrame, types: Mapping[str, pl.DataType]) -> Cast:
 
 def _text(given: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Say a column as stripped text (blank is null), and which cells are no text at all."""
-    readable = pl.repeat(value=False, n=len(given), eager=True)
+    not_text = pl.repeat(value=False, n=len(given), eager=True)
     if given.dtype.is_nested() or given.dtype == pl.Object:
         return pl.Series(given.name, [None] * len(given), pl.String), given.is_not_null()
     if given.dtype.is_float():
@@ -93,9 +96,12 @@ def _text(given: pl.Series) -> tuple[pl.Series, pl.Series]:
             value=False
         )
         whole = given.set(~is_whole, None).cast(pl.Int64).cast(pl.String)
-        return (whole.fill_null(given.cast(pl.String)) if whole.null_count() else whole), readable
+        return (whole.fill_null(given.cast(pl.String)) if whole.null_count() else whole), not_text
     text = _decoded(given) if given.dtype == pl.Binary else given.cast(pl.String)
-    not_text = given.is_not_null() & text.is_null() if text.null_count() > given.null_count() else readable
+    is_garbled = text.str.contains(_GARBLED, literal=True)
+    if is_garbled.any() or text.null_count() > given.null_count():
+        not_text = given.is_not_null() & (text.is_null() | is_garbled)
+        text = text.set(not_text, None)
     text = text.str.strip_chars()
     return (text.set(text == "", None) if (text == "").any() else text), not_text
 

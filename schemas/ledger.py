@@ -23,7 +23,7 @@ TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     SENT: frozenset({RECEIVED, ACCEPTED, REJECTED, ADJUDICATED, REPLACED, VOID}),
     RECEIVED: frozenset({ACCEPTED, REJECTED, ADJUDICATED, REPLACED, VOID}),
     ACCEPTED: frozenset({REJECTED, ADJUDICATED, REPLACED, VOID}),
-    REJECTED: frozenset({REPLACED, VOID}),
+    REJECTED: frozenset({ADJUDICATED, REPLACED, VOID}),  # money proves more than a rejection
     ADJUDICATED: frozenset({REPLACED, VOID}),
     VOID: frozenset(),
     REPLACED: frozenset(),
@@ -90,7 +90,7 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
+def one_of(column: str, values: tuple[str, ...]) -> sa.CheckConstraint:
     """Limit a text column to the given words."""
     return sa.CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=column)
 
@@ -113,7 +113,7 @@ class MonthRun(LedgerTable, table=True):
     """One start of the month-end flow, and how it ended."""
 
     __tablename__ = "month_run"
-    __table_args__ = (_one_of("state", RUN_STATES), sa.Index(None, "month", "source"))
+    __table_args__ = (one_of("state", RUN_STATES), sa.Index(None, "month", "source"))
 
     run_id: str = Field(primary_key=True, max_length=64)
     month: date
@@ -157,8 +157,8 @@ class Interchange(LedgerTable, table=True):
     __table_args__ = (
         sa.UniqueConstraint("sender_id", "receiver_id", "control_number"),
         sa.Index(None, "month", "source"),
-        _one_of("state", INTERCHANGE_STATES),
-        _one_of("usage", ("T", "P")),
+        one_of("state", INTERCHANGE_STATES),
+        one_of("usage", ("T", "P")),
         sa.CheckConstraint(f"control_number BETWEEN 1 AND {LARGEST_CONTROL_NUMBER}", name="control_number"),
     )
 
@@ -199,8 +199,8 @@ class Claim(LedgerTable, table=True):
             postgresql_where=sa.text("is_live"),
         ),
         sa.Index(None, "service_month", "source"),
-        _one_of("state", tuple(TRANSITIONS)),
-        _one_of("usage", ("T", "P")),
+        one_of("state", tuple(TRANSITIONS)),
+        one_of("usage", ("T", "P")),
         sa.CheckConstraint(f"is_live = (state NOT IN {ENDED})", name="is_live"),
         sa.CheckConstraint("version BETWEEN 1 AND 35", name="version"),  # one character, base 36
         sa.CheckConstraint("total_charge >= 0 AND line_count > 0", name="amounts"),
@@ -283,7 +283,7 @@ class Correction(LedgerTable, table=True):
     """A claim already sent that the input no longer supports as it stands; people decide what to do."""
 
     __tablename__ = "correction"
-    __table_args__ = (_one_of("kind", CORRECTION_KINDS), _one_of("state", ("open", "closed")))
+    __table_args__ = (one_of("kind", CORRECTION_KINDS), one_of("state", ("open", "closed")))
 
     id: int | None = Field(default=None, primary_key=True, sa_type=ID)
     claim_id: int = Field(foreign_key="claim.id", index=True, sa_type=ID)

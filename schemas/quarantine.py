@@ -25,7 +25,6 @@ QUARANTINE_SCHEMA: Final = {
 }
 # How Pandera names its own checks, and the rule each stands for.
 _CHECKS: Final = {"not_nullable": "missing", "isin": "unknown_code", "greater_than": "not_positive"}
-_BROKEN_ROW: Final = "unreadable_row"
 
 
 @dataclass(frozen=True)
@@ -86,12 +85,13 @@ def screen(
         now: Time entries may not start or end after it.
         patient_ids: Every id in the raw patient snapshot, refused rows included; None leaves it unchecked.
     """
-    read = cast(part.frame, dataset.types)
+    # In one chunk: Polars 2.1 panics when it formats filtered columns that have empty chunks.
+    read = cast(part.frame.rechunk(), dataset.types)
     typed = _completed(read.typed, dataset)
     absent = tuple(name for name in dataset.types if name not in part.frame.columns)
     place = [
         pl.repeat(object_key, typed.height, dtype=pl.String, eager=True).alias("object"),
-        part.row_numbers.cast(pl.Int64).alias("row_number"),
+        part.row_numbers.rechunk().cast(pl.Int64).alias("row_number"),
     ]
     faults = _object_faults(part, dataset, absent)
     if faults.is_empty():
@@ -116,14 +116,8 @@ def screen(
         [_identified(typed.filter(is_rejected), refused, dataset), _broken(part, object_key, typed.height)],
         how="diagonal",
     )
-    broken = rejected.filter(pl.col("index") >= typed.height)
-    faults = pl.concat(
-        [
-            _with_values(faults, read, dataset),
-            broken.select("index", rule=pl.lit(_BROKEN_ROW)),
-        ],
-        how="diagonal",
-    )
+    broken = rejected.filter(pl.col("index") >= typed.height).select("index", rule=pl.lit("unreadable_row"))
+    faults = pl.concat([_with_values(faults, read, dataset), broken], how="diagonal")
     return Screened(
         accepted=typed.with_columns(*place).filter(~is_rejected),
         rejected=rejected.drop("index"),
@@ -151,8 +145,10 @@ def _completed(typed: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
 def _object_faults(part: RawPart, dataset: Dataset, absent: tuple[str, ...]) -> pl.DataFrame:
     """Say what refuses the object as a whole: it is unreadable, or lacks a column no row can do without."""
     missing = ", ".join(name for name in dataset.required_columns if name in absent)
-    rule = part.fault or ("missing_column" if missing else None)
-    return pl.DataFrame([(None, missing or None, rule)] if rule else [], schema=FAULT, orient="row")
+    found = (
+        [(None, None, part.fault)] if part.fault else [(None, missing, "missing_column")] if missing else []
+    )
+    return pl.DataFrame(found, schema=FAULT, orient="row")
 
 
 def _model_faults(typed: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:

@@ -25,7 +25,6 @@ from schemas.ledger import Money, UtcDateTime
 
 WRITER_LOCK: Final = 837_001  # any number, the same in every process
 WAIT_SECONDS: Final = 120  # a writer's turn is seconds; past this something is stuck
-NULL: Final = "\N{SYMBOL FOR NULL}"  # marks nothing in a CSV, where an empty text is something
 _UPGRADING: Final = threading.Lock()  # Alembic keeps its context in a global of the process
 
 
@@ -181,11 +180,11 @@ def _fetch(connection: sa.Connection, statement: sa.Select[Any], raw: dict[str, 
 def _copy_out(connection: sa.Connection, statement: sa.Select[Any], raw: dict[str, Any]) -> pl.DataFrame:
     """Read the same through PostgreSQL's bulk channel, several times faster than row by row."""
     compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-    copy_out = f"COPY ({compiled}) TO STDOUT (FORMAT csv, HEADER, NULL '{NULL}')"
+    copy_out = f"COPY ({compiled}) TO STDOUT (FORMAT csv, HEADER)"
     driver: Any = connection.connection.driver_connection
     with driver.cursor() as cursor, cursor.copy(copy_out, compiled.params) as copy:
-        text = b"".join(copy)
-    return pl.read_csv(text, schema=raw, null_values=NULL, missing_utf8_is_empty_string=True)
+        # Both sides write nothing for a null and a pair of quotes for an empty text.
+        return pl.read_csv(b"".join(copy), schema=raw)
 
 
 def insert(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> None:
@@ -200,11 +199,9 @@ def insert(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> N
         connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({places})", stored.rows())
         return
     driver: Any = connection.connection.driver_connection
-    copy_in = f"COPY {target} FROM STDIN (FORMAT csv, NULL '{NULL}')"
+    copy_in = f"COPY {target} FROM STDIN (FORMAT csv)"
     with driver.cursor() as cursor, cursor.copy(copy_in) as copy:
-        copy.write(
-            stored.write_csv(include_header=False, null_value=NULL, quote_style="non_numeric").encode()
-        )
+        copy.write(stored.write_csv(include_header=False, quote_style="non_numeric").encode())
 
 
 def upsert(connection: sa.Connection, table: sa.Table) -> Any:

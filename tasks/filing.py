@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
-from prefect import get_run_logger
 
 from billing.funnel import combine, count_lines
 from billing.holds import hold_reasons
@@ -32,7 +31,7 @@ from tasks import outputs, translate
 from tasks.ledger import Ledger
 from tasks.report import render_report
 from tasks.staging import load, load_all, remove_stage, save
-from tasks.step import step
+from tasks.step import LOG, step
 from tasks.steps import cents, reference
 from tasks.storage import Storage, storage_at
 
@@ -65,7 +64,7 @@ def register_bucket(bucket: BilledBucket, run: MonthRun) -> Registered:
         registration = ledger.register_claims(
             claims, load(bucket.lines), month=run.month, source=run.source, at=run.started_at
         )
-    get_run_logger().info("bucket %d: %s", bucket.number, registration.counts)
+    LOG.info("bucket %d: %s", bucket.number, registration.counts)
     return Registered(
         outcomes=save(registration.claims, f"{run.stage}/registered", f"bucket-{bucket.number:03d}"),
         counts=registration.counts,
@@ -124,7 +123,7 @@ def file_interchange(
         ledger.record_written(
             interchange.interchange_id, uri=storage.uri_of(key), sha256=sha256, size=len(written.data)
         )
-    get_run_logger().info("%s: %d claims", interchange.file_name, claims.height)
+    LOG.info("%s: %d claims", interchange.file_name, claims.height)
     return _filed(interchange, sha256, len(written.data))
 
 
@@ -228,7 +227,7 @@ def publish(
         source=run.source,
         output=run.folder,
         is_preview=False,
-        funnel=_funnel([*partials, {**NOBODY, **count_lines(lines)}], run, arrivals, quarantine),
+        funnel=_funnel([*partials, count_lines(lines)], run, arrivals, quarantine),
         files=list(files),
         corrections=corrections,
         needs_people=_needs_people(arrivals, holds, files, corrections),
@@ -249,12 +248,6 @@ def publish(
 
 # Counts of a funnel that a partial leaves out.
 NOTHING_CLAIMED: Final[dict[str, list[dict[str, object]]]] = {"claims": [], "codes": [], "patterns": []}
-NOBODY: Final[dict[str, list[dict[str, object]]]] = {
-    "enrolled": [],
-    "patients": [],
-    "minutes": [],
-    "holds": [],
-}
 
 
 def preview(run: MonthRun, arrivals: Arrivals, billed: Sequence[BilledBucket]) -> MonthSummary:

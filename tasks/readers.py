@@ -4,6 +4,7 @@
 columns is said here; what a cell must hold is said in `schemas.sources`.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -71,11 +72,12 @@ def _polars(found: pa.RecordBatch | pa.Table) -> pl.DataFrame:
 
 
 def read_csv(path: Path, columns: Sequence[str], rows: int = ROWS_PER_PART) -> Iterator[RawPart]:
-    """Read a CSV file with a header, every cell as bytes, and say which rows cannot be split.
+    """Read a CSV file with a header, every cell as text, and say which rows cannot be split.
 
     Raises:
         UnreadableFileError: If it has no header, one column twice, or cannot be followed to its end.
     """
+    path = _in_utf8(path)
     names, is_empty = _header(path)
     extra = tuple(name for name in names if name not in columns)
     wanted = _wanted(names, columns)
@@ -96,7 +98,7 @@ def read_csv(path: Path, columns: Sequence[str], rows: int = ROWS_PER_PART) -> I
         ),
         "parse_options": pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         "convert_options": pa.csv.ConvertOptions(
-            column_types=dict.fromkeys(labels, pa.binary()), strings_can_be_null=True, null_values=[""]
+            column_types=dict.fromkeys(labels, pa.string()), strings_can_be_null=True, null_values=[""]
         ),
     }
     next_row = 1
@@ -128,10 +130,32 @@ def read_csv(path: Path, columns: Sequence[str], rows: int = ROWS_PER_PART) -> I
         )
 
 
+def _in_utf8(path: Path) -> Path:
+    """Give the file, or a copy in which U+FFFD stands for every byte that is not UTF-8.
+
+    The casts refuse cells that hold it, so that a file in another encoding loses only the rows concerned.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        try:
+            while chunk := file.read(_BLOCK):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            copy = path.with_suffix(".utf8")
+            with (
+                path.open(encoding="utf-8", errors="replace", newline="") as found,
+                copy.open("w", encoding="utf-8", newline="") as mended,
+            ):
+                shutil.copyfileobj(found, mended, _BLOCK)
+            return copy
+    return path
+
+
 def _header(path: Path) -> tuple[list[str], bool]:
     """Read the names of the columns, and whether nothing but blank lines follows them."""
     try:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             names = [name.strip() for name in next(csv.reader(file), [])]
             is_empty = not any(line.strip() for line in file)
     except csv.Error:
@@ -161,10 +185,10 @@ def _swallowed(frame: pl.DataFrame) -> pl.Series:
     rows = pl.repeat(value=False, n=frame.height, eager=True)
     last = frame.width - 1
     for place, name in enumerate(frame.columns):
-        many_lines = frame[name].bin.contains(b"\n").fill_null(value=False).arg_true()
+        many_lines = frame[name].str.contains("\n", literal=True).fill_null(value=False).arg_true()
         # Only cells of several lines are looked at, and those are few.
         for row, cell in zip(many_lines, frame[name].gather(many_lines), strict=True):
-            own, *whole, beginning = (line.count(b",") for line in cell.split(b"\n"))
+            own, *whole, beginning = (line.count(",") for line in cell.split("\n"))
             ends_alike = beginning in {place, last} or (whole and beginning == 0)
             if own == last - place and ends_alike and all(count == last for count in whole):
                 rows[row] = True

@@ -6,10 +6,11 @@ raises never carries data, because Prefect keeps every exception's text.
 """
 
 import functools
+import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from polars.exceptions import PanicException
 from prefect import task
@@ -21,6 +22,9 @@ from prefect.tasks import Task, exponential_backoff
 from schemas.errors import ControlBreak, Refused, StepFailed
 from tasks.database import LedgerError
 from tasks.storage import StorageError, is_transient
+
+# What a run tells people while it works; the console shows it, and Prefect keeps it beside the run.
+LOG: Final = logging.getLogger("rpmclaims")
 
 Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result")

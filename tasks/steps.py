@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import Final
 
 import polars as pl
-from prefect import get_run_logger, runtime
+from prefect import runtime
 
 from billing.funnel import partial_funnel
 from billing.month import BilledMonth, MonthSources, bill_month
@@ -20,6 +20,7 @@ from schemas.addresses import Address, Manifest, Pin
 from schemas.errors import Refused, require_equal
 from schemas.quarantine import QUARANTINE_SCHEMA
 from schemas.settings import load_settings
+from schemas.settling import settle
 from schemas.shards import (
     Arrivals,
     BilledBucket,
@@ -33,11 +34,10 @@ from schemas.shards import (
     UntangledPart,
     gather,
 )
-from schemas.settling import settle
 from schemas.sources import DATASETS
 from tasks import intake, translate
 from tasks.staging import load, load_all, save, split, split_by
-from tasks.step import step
+from tasks.step import LOG, step
 from tasks.storage import storage_at
 
 # A month is screened in a few batches, however many objects it has: Prefect loses records in the thousands.
@@ -92,7 +92,7 @@ def reference() -> tables.Reference:
 def pin_month(run: MonthRun) -> Manifest:
     """Freeze the list of source objects: what is not on it is not read."""
     manifest = intake.pin_sources(run.source, run.month)
-    get_run_logger().info("%s: %d source objects pinned", run.label, len(manifest.pins))
+    LOG.info("%s: %d source objects pinned", run.label, len(manifest.pins))
     return manifest
 
 
@@ -118,7 +118,7 @@ def screen_snapshot(run: MonthRun, manifest: Manifest) -> Snapshot:
         .with_columns(pl.col("_shard").fill_null(0))
     )
     quarantined = pl.concat([screened.quarantined for screened in whole.values()])
-    get_run_logger().info("%d patients in %d buckets", patients.height, buckets)
+    LOG.info("%d patients in %d buckets", patients.height, buckets)
     return Snapshot(
         tables={name: save(frame, folder, name) for name, frame in tables.items()},
         patients=split_by(numbered, folder, "patients"),
@@ -198,7 +198,7 @@ def _screen_batch(pins: list[Pin], run: MonthRun, snapshot: Snapshot, name: str)
             quarantined=totals.quarantined + part.rejected.height - elsewhere,
             elsewhere=totals.elsewhere + elsewhere,
         )
-    get_run_logger().info("%s: %d rows read, %d refused", name, totals.read, totals.quarantined)
+    LOG.info("%s: %d rows read, %d refused", name, totals.read, totals.quarantined)
     return ScreenedBatch(
         shards=gather(shards),
         rejected=gather(rejected),
@@ -307,7 +307,7 @@ def bill_bucket(bucket: Bucket, run: MonthRun) -> BilledBucket:
     x12_claims, x12_lines = translate.to_x12(billed.claims, billed.lines, parties)
     folder, label = f"{run.stage}/billed", f"bucket-{bucket.number:03d}"
     evidence = billed.evidence.sort("claim_number", "line_number", "unit_number", "started_at", "entry_id")
-    get_run_logger().info("bucket %d: %d claims", bucket.number, billed.claims.height)
+    LOG.info("bucket %d: %d claims", bucket.number, billed.claims.height)
     return BilledBucket(
         number=bucket.number,
         claims=save(

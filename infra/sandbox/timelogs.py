@@ -58,7 +58,7 @@ class TimeLogs:
 
 def working_days(month: date) -> np.ndarray:
     """List the Mondays to Fridays of a month."""
-    days = np.arange(np.datetime64(month), np.datetime64(month) + monthrange(month.year, month.month)[1])
+    days = np.datetime64(month) + np.arange(monthrange(month.year, month.month)[1])
     return np.asarray(days[np.is_busday(days)])
 
 
@@ -100,7 +100,7 @@ def _monthly_seconds(rng: np.random.Generator, patients: int) -> np.ndarray:
     share = np.array([row[0] for row in _MINUTES])
     low, high = (np.array([row[at] for row in _MINUTES]) * 60 for at in (1, 2))
     rung = rng.choice(len(share), patients, p=share / share.sum())
-    return low[rung] + (rng.random(patients) * (high - low)[rung]).astype(np.int64)
+    return np.asarray(low[rung] + (rng.random(patients) * (high - low)[rung]).astype(np.int64))
 
 
 def _split(

@@ -84,8 +84,8 @@ def test_a_payer_may_refuse_messages() -> None:
 
 
 def test_the_stretches_name_the_entry_that_started_first() -> None:
-    written = "05 09:10-09:30 entry_id=B + 05 09:00-09:20 entry_id=C staff_id=S2 + 05 09:00-09:05 entry_id=A staff_id=S3"
-    stretches = count(sources(written)).stretches
+    first, tied = "05 09:00-09:20 entry_id=C staff_id=S2", "05 09:00-09:05 entry_id=A staff_id=S3"
+    stretches = count(sources(f"05 09:10-09:30 entry_id=B + {first} + {tied}")).stretches
     named = stretches.select("entry_id", pl.col("clock_starts_us", "clock_ends_us") // (60 * SECOND)).rows()
     assert named == [("A", 0, 5), ("C", 5, 20), ("B", 20, 30)]
 

@@ -335,6 +335,5 @@ def test_a_bucket_as_the_judgement_leaves_it_is_counted_to_the_second_and_cent()
     assert all(hold["next_step"] for hold in funnel["holds"])
     assert {hold["reason"]: hold["is_note"] for hold in funnel["holds"]} == {
         "NO_CONSENT": False,
-        "NO_DEVICE_DATA": True,
         "UNDOCUMENTED_TIME": True,
     }

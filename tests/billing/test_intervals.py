@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing.intervals import END, START, intersect, shared, subtract, union
@@ -33,12 +33,14 @@ def points(intervals: pl.DataFrame, *names: str) -> list[tuple[int, ...]]:
     )
 
 
+@settings(deadline=None)
 @given(rows)
 def test_a_union_covers_the_same_points_once(drawn: list[Row]) -> None:
     once = points(union(frame(drawn), ["group"], ["row"]), "group")
     assert once == sorted(set(points(frame(drawn), "group")))
 
 
+@settings(deadline=None)
 @given(rows)
 def test_a_union_gives_each_point_to_the_row_that_started_first(drawn: list[Row]) -> None:
     kept = points(union(frame(drawn), ["group"], ["row"]), "group", "row")
@@ -51,6 +53,7 @@ def test_a_union_gives_each_point_to_the_row_that_started_first(drawn: list[Row]
         assert (min(covering)[1]) == row
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_a_difference_leaves_each_row_the_points_outside_the_holes(
     drawn: list[Row], holes: list[Row]
@@ -64,6 +67,7 @@ def test_a_difference_leaves_each_row_the_points_outside_the_holes(
     assert points(subtract(frame(drawn), frame(holes), ["group"]), "group", "row") == expected
 
 
+@settings(deadline=None)
 @given(rows)
 def test_a_stretch_is_shared_where_two_owners_have_rows(drawn: list[Row]) -> None:
     owned = set(points(frame(drawn), "group", "owner"))
@@ -74,6 +78,7 @@ def test_a_stretch_is_shared_where_two_owners_have_rows(drawn: list[Row]) -> Non
     assert found == sorted(expected)
 
 
+@settings(deadline=None)
 @given(rows, rows)
 def test_an_intersection_keeps_the_points_inside_disjoint_stretches(
     drawn: list[Row], inside: list[Row]

@@ -13,7 +13,8 @@ PATIENTS = pl.Series(["P1", "P2"])
 
 GOOD: dict[str, dict[str, str | None]] = {
     "time-entries": {
-        "entry_id": "E1", "patient_id": "P1", "program": "RPM", "staff_id": "S1", "staff_role": "clinical_staff",
+        "entry_id": "E1", "patient_id": "P1", "program": "RPM", "staff_id": "S1",
+        "staff_role": "clinical_staff",
         "started_at": "2026-10-05T09:00:00-05:00", "ended_at": "2026-10-05T09:20:00-05:00",
         "activity": "data_review", "method": "phone", "live_interaction": "true", "note_ref": "N1",
         "care_plan_updated_at": None, "capture": "timer", "recorded_at": "2026-10-05T09:21:00-05:00",
@@ -24,10 +25,12 @@ GOOD: dict[str, dict[str, str | None]] = {
         "capture": "automatic",
     },
     "patients": {
-        "patient_id": "P1", "member_id": "1EG4TE5MK73", "last_name": "Rossi", "first_name": "Ada", "middle_name": None,
+        "patient_id": "P1", "member_id": "1EG4TE5MK73", "last_name": "Rossi", "first_name": "Ada",
+        "middle_name": None,
         "birth_date": "1950-02-03", "sex": "F", "address_line": "1 Elm St", "city": "Austin", "state": "TX",
-        "postal_code": "78701", "payer_id": "MEDB", "billing_npi": "1234567893", "rendering_npi": "1245319599",
-        "place_of_service": "11", "diagnosis_codes": "I10;E11.9", "consent_date": "2026-01-02",
+        "postal_code": "78701", "payer_id": "MEDB", "billing_npi": "1234567893",
+        "rendering_npi": "1245319599", "place_of_service": "11",
+        "diagnosis_codes": "I10;E11.9", "consent_date": "2026-01-02",
         "order_date": "2026-01-02", "prior_visit_date": "2025-12-01", "care_plan_id": "C1",
         "enrolled_on": "2026-01-05", "disenrolled_on": None, "died_on": None, "medical_record_number": None,
     },

@@ -9,15 +9,15 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.quarantine import QUARANTINE_SCHEMA, RawPart, screen
 from schemas.reasons import REASONS
 from schemas.sources import DATASETS
-from made_rows import GOOD, NOW, PATIENTS, raw, reasons, screened
+from tests.schemas.made_rows import GOOD, NOW, PATIENTS, raw, reasons, screened
 
-CASES = list(csv.DictReader(Path(__file__).with_name("cases_quarantine.csv").read_text().splitlines()))
+CASES = list(csv.DictReader((Path(__file__).parent / "cases" / "quarantine.csv").read_text().splitlines()))
 
 
 @pytest.mark.parametrize("dataset", GOOD)
@@ -129,7 +129,10 @@ def test_rows_that_could_not_be_split_are_counted_beside_the_others() -> None:
 def test_codes_get_back_the_zeros_that_spreadsheets_drop() -> None:
     found = screened("billing-providers", raw("billing-providers", {"mac_contract": "4412", "locality": "1"}))
     assert found.accepted.select("mac_contract", "locality").rows() == [("04412", "01")]
-    assert screened("patients", raw("patients", {"place_of_service": "x"})).accepted["place_of_service"][0] == "x"
+    assert (
+        screened("patients", raw("patients", {"place_of_service": "x"})).accepted["place_of_service"][0]
+        == "x"
+    )
 
 
 def test_money_and_dates_keep_their_value() -> None:
@@ -141,7 +144,9 @@ def test_money_and_dates_keep_their_value() -> None:
 @pytest.mark.parametrize("dataset", ["patients", "practitioners"])
 def test_no_message_repeats_a_cell_of_a_dataset_with_names(dataset: str) -> None:
     secret = "Quillfeather"
-    frame = raw(dataset, dict.fromkeys(GOOD[dataset], secret), {**dict.fromkeys(GOOD[dataset], ""), "npi": ""})
+    frame = raw(
+        dataset, dict.fromkeys(GOOD[dataset], secret), {**dict.fromkeys(GOOD[dataset], ""), "npi": ""}
+    )
     assert not any(secret in message for message in screened(dataset, frame).quarantined["message"])
 
 
@@ -163,6 +168,7 @@ CELLS: dict[str, st.SearchStrategy[str | None]] = {
 }
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.fixed_dictionaries(CELLS), max_size=8), st.sets(st.integers(1, 12), max_size=3))
 def test_each_raw_row_lands_in_exactly_one_place(rows: list[dict[str, Any]], broken: set[int]) -> None:
     places = [number for number in range(1, 30) if number not in broken][: len(rows)]
@@ -176,3 +182,22 @@ def test_each_raw_row_lands_in_exactly_one_place(rows: list[dict[str, Any]], bro
     assert set(listed["row_key"]) == set(found.rejected["row_key"])
     numbered = found.quarantined.filter(pl.col("row_key").str.starts_with("row "))
     assert numbered.select("row_key", "rule").is_unique().all()
+
+
+@pytest.mark.parametrize("bad", [[0], [3], [0, 3], []])
+def test_rows_in_many_chunks_are_screened_like_rows_in_one(bad: list[int]) -> None:
+    # Polars 2.1 panics when it formats filtered columns that have empty chunks.
+    changes: list[dict[str, Any]] = [
+        {"entry_id": f"E{number}", **({"program": "?", "live_interaction": "?"} if number in bad else {})}
+        for number in range(4)
+    ]
+    chunks = pl.concat([raw("time-entries", change) for change in changes], rechunk=False)
+    numbers = pl.concat([pl.Series([number]) for number in range(1, 5)], rechunk=False)
+    found = screen(
+        RawPart(chunks, numbers), DATASETS["time-entries"], object_key="x.csv", now=NOW, patient_ids=PATIENTS
+    )
+    alike = screened("time-entries", raw("time-entries", *changes))
+    assert chunks.n_chunks() == 4
+    assert found.accepted.equals(alike.accepted)
+    assert found.rejected.equals(alike.rejected)
+    assert found.quarantined.equals(alike.quarantined)

@@ -1,0 +1,300 @@
+"""Reconciliation: what was billed, expected, allowed, paid, denied, taken back, and what is still open.
+
+Made from the ledger's `Books` for the reports, the workbook and the worklist. Why a payment differs from
+the estimate is `billing.variance`, how well the practice does `billing.metrics`, whether the money reached
+the bank `billing.deposits`. Everything is as of the books' day: what a payer takes back later changes later
+reports, never this one.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+import polars as pl
+
+from billing.books import ENDED, Books, states
+from billing.reference.tables import Reference, in_effect
+from billing.variance import explained
+from schemas.columns import MONEY
+
+ZERO: Final = pl.lit("0.00").cast(MONEY)
+# What a provider-level adjustment is booked on; it settles no claim, even where it names one.
+PROVIDER_ACCOUNTS: Final = ("interest", "takeback", "forwarding_balance", "refund")
+SETTLING_ACCOUNTS: Final = (
+    *("contractual", "sequestration", "patient_responsibility", "payment", "denial", "prior_payer"),
+    *("other_adjustment", "write_off"),
+)
+DEDUCTIBLE_REASONS: Final = ("1", "66")  # deductible, blood deductible
+# A penalty is subtracted, a bonus is a negative amount; both change what is paid, not what is allowed.
+INCENTIVE_REASONS: Final = ("237", "144")
+# A later payer's answer (processed as secondary or tertiary) says nothing about the first one's prices.
+LATER_PAYER_STATUSES: Final = ("2", "3", "20", "21")
+
+DIMENSIONS: Final = ("month", "mac_contract", "code", "payer_id")
+FIGURES: Final = (
+    *("billed", "expected", "allowed", "paid", "patient", "sequestration", "contractual", "denied"),
+    *("taken_back", "open", "variance", "unsent"),
+)
+AGE_BUCKETS: Final = (
+    *((0, "0-30"), (31, "31-60"), (61, "61-90"), (91, "91-120"), (121, "121-180"), (181, "181-365")),
+    (366, "over 365"),
+)
+_LINE: Final = ["claim_id", "line_number"]
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """A report as of a day: frames that add up to one another.
+
+    `lines` carries every figure of a line, and once more with no line number and no code what a payer
+    answered for a claim as a whole; billed = contractual + sequestration + patient + paid + denied +
+    prior_payer + other + open, on every row and so on every sum.
+    """
+
+    as_of: date
+    lines: pl.DataFrame
+    bridge: pl.DataFrame  # claim_number, line_number, reason, amount, detail: expected less paid, in parts
+    summary: pl.DataFrame  # month, mac_contract, mac_name, code, payer_id, claims, lines and FIGURES
+    aging: pl.DataFrame  # clock, party, bucket, claims, amount
+    provider_level: pl.DataFrame  # account, entries, amount (positive: withheld from us)
+
+
+def reconcile(books: Books, reference: Reference, month: date | None = None) -> Reconciliation:
+    """Reconcile the books, or those claims of them whose service month is given.
+
+    Provider-level money belongs to no service month, so it is there only in the report over all months.
+    """
+    answered = _answered_lines(books)
+    if month is not None:
+        answered = answered.filter(pl.col("month") == month)
+    lines, bridge = explained(answered, reference)
+    lines = lines.sort("claim_number", "line_number", nulls_last=True)
+    return Reconciliation(
+        as_of=books.as_of,
+        lines=lines,
+        bridge=bridge,
+        summary=_with_mac_names(totals_by(lines, *DIMENSIONS), reference, books.as_of),
+        aging=_aging(books, lines),
+        provider_level=_provider_level(books if month is None else None),
+    )
+
+
+def totals_by(lines: pl.DataFrame, *dimensions: str) -> pl.DataFrame:
+    """Add the lines up: claims, lines and FIGURES by month, mac_contract, code, payer_id or none of them."""
+    figures = {name: pl.col(name).sum().cast(MONEY) for name in FIGURES}
+    counts = {"claims": pl.col("claim_id").n_unique(), "lines": pl.col("line_number").count()}
+    if not dimensions:
+        return lines.select(**counts, **figures)
+    return lines.group_by(dimensions).agg(**counts, **figures).sort(dimensions, nulls_last=True)
+
+
+def _answered_lines(books: Books) -> pl.DataFrame:
+    """Return every line that was sent or answered, with what the payer said and what is left.
+
+    Columns: the claim's and the line's own, allowed (null while there is no answer), the accounts, state,
+    answer (waiting, paid, denied, taken_back, claim_level, not_answered), last_payer_action_on.
+    """
+    settled = _settled(books)
+    claims = books.claims.join(states(books), on="claim_id").with_columns(
+        is_live=~pl.col("state").is_in(ENDED),
+        is_answered=pl.col("claim_id").is_in(settled["claim_id"].unique().implode()),
+    )
+    claims = claims.with_columns(
+        is_billed=((pl.col("state") != "built") & pl.col("is_live")) | pl.col("is_answered")
+    ).filter(pl.col("is_live") | pl.col("is_answered"))
+    claim_level = settled.filter(pl.col("line_number").is_null()).select(_LINE)
+    rows = pl.concat([books.lines, claim_level], how="diagonal")
+    has_claim_level = pl.col("claim_id").is_in(claim_level["claim_id"].implode())
+    whole = claims.rename({"date_of_service": "claim_date_of_service", "service_month": "month"})
+    return (
+        whole.join(rows, on="claim_id")
+        .with_columns(pl.col("date_of_service").fill_null(pl.col("claim_date_of_service")))
+        .join(settled, on=_LINE, how="left", nulls_equal=True)
+        .join(_current_answers(books), on=_LINE, how="left", nulls_equal=True)
+        .join(_last_payer_actions(books), on="claim_id", how="left")
+        .with_columns(answer=_answer(has_claim_level))
+        .pipe(_with_figures)
+    )
+
+
+def _settled(books: Books) -> pl.DataFrame:
+    """Add up the postings of every claim line; line_number is null for those of the claim as a whole."""
+    account, amount = pl.col("account"), pl.col("amount")
+    reason = pl.col("reason_code")
+    of_claims = books.postings.filter(
+        pl.col("claim_id").is_not_null(), account.is_in(SETTLING_ACCOUNTS), amount != 0
+    )
+    none_of = books.postings.filter(
+        pl.col("claim_id").is_not_null(), pl.col("remittance_claim_id").is_not_null(), amount == 0
+    )
+    is_share = account == "patient_responsibility"
+    is_deductible = is_share & reason.is_in(DEDUCTIBLE_REASONS)
+    return (
+        pl.concat([of_claims, none_of])
+        .group_by(_LINE)
+        .agg(
+            **{name: amount.filter(account == name).sum().cast(MONEY) for name in SETTLING_ACCOUNTS},
+            deductible=amount.filter(is_deductible).sum().cast(MONEY),
+            coinsurance=amount.filter(is_share & ~is_deductible.fill_null(value=False)).sum().cast(MONEY),
+            incentive=amount.filter(reason.is_in(INCENTIVE_REASONS)).sum().cast(MONEY),
+            taken_back=(-amount.filter((account == "payment") & (amount < 0)).sum()).cast(MONEY),
+            codes=pl.concat_str("group_code", pl.lit("-"), "reason_code").drop_nulls().unique().sort(),
+            last_posted_on=pl.col("posted_on").max(),
+        )
+    )
+
+
+def _current_answers(books: Books) -> pl.DataFrame:
+    """Return the allowed amount and the units of the first payer's latest answer to every line.
+
+    A claim whose latest answer is a reversal has none: that answer was taken back.
+    """
+    of_ours = books.remittance_claims.filter(
+        pl.col("claim_id").is_not_null(),
+        ~pl.col("status_code").is_in(LATER_PAYER_STATUSES).fill_null(value=False),
+    )
+    current = (
+        of_ours.sort("remittance_claim_id")
+        .group_by("claim_id")
+        .last()
+        .filter(~pl.col("is_reversal"))
+        .select("claim_id", "remittance_claim_id")
+    )
+    allowed = pl.col("allowed")
+    return (
+        books.remittance_lines.join(current, on="remittance_claim_id")
+        .group_by("claim_id", line_number="claim_line_number")
+        .agg(
+            stated_allowed=pl.when(allowed.is_not_null().all()).then(allowed.sum()).cast(MONEY),
+            paid_units=pl.col("units").str.to_decimal(scale=3).fill_null(1).sum(),
+        )
+        .filter(pl.col("line_number").is_not_null())
+    )
+
+
+def _last_payer_actions(books: Books) -> pl.DataFrame:
+    """Return the day of the last answer or payment to every claim, else the day it was sent."""
+    answered = books.answers.filter(pl.col("claim_id").is_not_null()).select(
+        "claim_id", on=pl.col("received_at").dt.date()
+    )
+    paid = books.postings.filter(
+        pl.col("claim_id").is_not_null(), pl.col("remittance_claim_id").is_not_null()
+    ).select("claim_id", on="posted_on")
+    sent = books.claims.select("claim_id", sent_on=pl.col("sent_at").dt.date())
+    last = pl.concat([answered, paid]).group_by("claim_id").agg(pl.col("on").max())
+    return sent.join(last, on="claim_id", how="left").select(
+        "claim_id", "sent_on", last_payer_action_on=pl.coalesce("on", "sent_on")
+    )
+
+
+def _answer(has_claim_level: pl.Expr) -> pl.Expr:
+    """Say in a word what the payer answered to a line."""
+    is_unpaid = pl.col("payment") == 0
+    owes_patient = pl.col("patient_responsibility") != 0
+    has_answer = pl.col("payment").is_not_null()
+    return (
+        pl.when(pl.col("line_number").is_null())
+        .then(pl.lit("claim_level"))
+        .when(has_answer & is_unpaid & (pl.col("denial") > 0))
+        .then(pl.lit("denied"))
+        .when(has_answer & is_unpaid & ~owes_patient & (pl.col("taken_back") > 0))
+        .then(pl.lit("taken_back"))
+        .when(has_answer)
+        .then(pl.lit("paid"))
+        .when(pl.col("is_answered") & has_claim_level)
+        .then(pl.lit("claim_level"))
+        .when(pl.col("is_answered"))
+        .then(pl.lit("not_answered"))
+        .otherwise(pl.lit("waiting"))
+    )
+
+
+def _with_figures(lines: pl.DataFrame) -> pl.DataFrame:
+    """Name the figures of the report; a charge is billed once it was sent, and as long as it lives."""
+    amounts = (*SETTLING_ACCOUNTS, "deductible", "coinsurance", "incentive", "taken_back")
+    lines = lines.with_columns(pl.col(name).fill_null(ZERO) for name in amounts)
+    charge = pl.col("charge").fill_null(ZERO)
+    is_asked_for = pl.col("is_live") & pl.col("is_billed")
+    settled = sum((pl.col(name) for name in SETTLING_ACCOUNTS[1:]), pl.col(SETTLING_ACCOUNTS[0]))
+    stated = pl.col("stated_allowed")
+    # What a payer must have allowed, where it does not say so: whatever it shared out.
+    shared_out = sum(
+        (pl.col(name) for name in ("patient_responsibility", "sequestration", "prior_payer", "incentive")),
+        pl.col("payment"),
+    )
+    is_priced = pl.col("answer").is_in(["paid", "taken_back"])
+    return lines.with_columns(
+        billed=pl.when(is_asked_for).then(charge).otherwise(ZERO),
+        unsent=pl.when(pl.col("is_live") & ~pl.col("is_billed")).then(charge).otherwise(ZERO),
+        expected=pl.when(is_asked_for).then(pl.col("medicare_estimate").fill_null(ZERO)).otherwise(ZERO),
+        shared_out=shared_out.cast(MONEY),
+        allowed=pl.when(pl.col("answer") == "denied")
+        .then(ZERO)
+        .when(is_priced)
+        .then(stated.fill_null(shared_out))
+        .cast(MONEY),
+        paid="payment",
+        patient="patient_responsibility",
+        denied="denial",
+        settled=settled.cast(MONEY),
+    ).with_columns(open=(pl.col("billed") - pl.col("settled")).cast(MONEY))
+
+
+def _aging(books: Books, lines: pl.DataFrame) -> pl.DataFrame:
+    """Age what payers and patients owe, by the date of service and by the last payer action."""
+    owed = (
+        lines.filter("is_billed")
+        .group_by("claim_id")
+        .agg(
+            pl.col("claim_date_of_service", "last_payer_action_on").first(),
+            payer=pl.col("open").sum(),
+            patient=pl.col("patient").sum(),
+        )
+        .unpivot(["payer", "patient"], index=["claim_id", "claim_date_of_service", "last_payer_action_on"],
+                 variable_name="party", value_name="amount")
+        .filter(pl.col("amount") != 0)
+    )  # fmt: skip
+    both = pl.concat(
+        owed.select("claim_id", "party", "amount", clock=pl.lit(name), since=pl.coalesce(*columns))
+        for name, columns in (
+            ("date of service", ["claim_date_of_service"]),
+            ("last payer action", ["last_payer_action_on", "claim_date_of_service"]),
+        )
+    )
+    age = (pl.lit(books.as_of) - pl.col("since")).dt.total_days()
+    starts = [start for start, _ in AGE_BUCKETS[1:]]
+    labels = [label for _, label in AGE_BUCKETS]
+    counted = (
+        both.with_columns(bucket=age.cut(starts, labels=labels, left_closed=True).cast(pl.String))
+        .group_by("clock", "party", "bucket")
+        .agg(claims=pl.col("claim_id").n_unique(), amount=pl.col("amount").sum().cast(MONEY))
+    )
+    # Every bucket is shown, the empty ones too: a report whose rows come and go is hard to compare.
+    frame = (
+        pl.DataFrame({"clock": ["date of service", "last payer action"]})
+        .join(pl.DataFrame({"party": ["payer", "patient"]}), how="cross")
+        .join(pl.DataFrame({"bucket": labels}), how="cross")
+    )
+    return frame.join(
+        counted, on=["clock", "party", "bucket"], how="left", maintain_order="left"
+    ).with_columns(pl.col("claims").fill_null(0), pl.col("amount").fill_null(ZERO))
+
+
+def _provider_level(books: Books | None) -> pl.DataFrame:
+    """Add up what payers withheld from or added to whole payments, by account."""
+    if books is None:
+        return pl.DataFrame(schema={"account": pl.String, "entries": pl.UInt32, "amount": MONEY})
+    return (
+        books.postings.filter(
+            pl.col("claim_id").is_null(), pl.col("remittance_claim_id").is_null(), pl.col("account") != "charge"
+        )
+        .group_by("account")
+        .agg(entries=pl.len(), amount=pl.col("amount").sum().cast(MONEY))
+        .sort("account")
+    )
+
+
+def _with_mac_names(summary: pl.DataFrame, reference: Reference, on: date) -> pl.DataFrame:
+    names = in_effect(reference.macs, on).select("mac_contract", "mac_name")
+    named = summary.join(names, on="mac_contract", how="left", maintain_order="left")
+    return named.select("month", "mac_contract", "mac_name", pl.exclude("month", "mac_contract", "mac_name"))

@@ -1,0 +1,257 @@
+"""Variance: why a payment differs from its estimate, to the cent, and whether somebody should object.
+
+`billing.reconciliation` hands over its lines; the worklist takes the flags, the reports the reasons. The
+difference is walked from the estimate to the payment in steps (units, price, deductible, coinsurance,
+sequestration, incentives, earlier payer), so that the parts always add up to it. What was billed and paid
+belongs to `billing.reconciliation`.
+
+Source: RESPONSES_GUIDE of this project, posting model and underpayment rule; the fee formula as in
+`billing.pricing`.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from billing.pricing import COINSURANCE_SHARE, NONPARTICIPATING_SHARE, SEQUESTRATION_SHARE, fee_book, share_of
+from billing.reference.tables import RATIO, Reference, covers
+from schemas.columns import MONEY
+
+# An underpayment is worth a person's time above half a dollar and above 2 % of what was expected.
+LEAST_DIFFERENCE: Final = pl.lit("0.50").cast(MONEY)
+LEAST_SHARE: Final = "0.02"
+
+_ZERO: Final = pl.lit("0.00").cast(MONEY)
+_KIND: Final = (
+    *("code", "mac_contract", "locality", "place_of_service", "date_of_service", "units", "paid_units"),
+    *("charge", "allowed_estimate", "allowed"),
+)
+# The ways in which a payer's price can differ from ours; the cheapest explanation wins: fewest, then in
+# this order.
+_WAYS: Final = {"site": 1, "locality": 2, "apm": 4, "participation": 8, "fee": 16}
+
+BRIDGE: Final = {
+    "claim_number": pl.String,
+    "line_number": pl.Int64,
+    "reason": pl.String,
+    "amount": MONEY,
+    "detail": pl.String,
+}
+
+
+def explained(lines: pl.DataFrame, reference: Reference) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Add variance (expected less paid), its main reason and the underpayment flag, and give all its parts.
+
+    Args:
+        lines: The lines of `billing.reconciliation`, those the payer has not answered among them.
+        reference: The fee schedules with which an allowed amount may be explained.
+
+    Returns:
+        The lines with variance, reason, explanation, underpaid (what is missing by the rule, negative if
+        too much was paid) and flag (underpaid, overpaid or null); and the parts, one row per line and
+        reason, which add up to the line's variance.
+    """
+    stepped = _steps(lines).join(_price_reasons(lines, reference), on=list(_KIND), how="left", nulls_equal=True)
+    stepped = stepped.with_row_index("row").with_columns(**_flags())
+    parts = _parts(stepped)
+    main = (
+        parts.sort(pl.col("amount").abs(), descending=True)
+        .group_by("row", maintain_order=True)
+        .agg(
+            pl.col("reason").first(),
+            explanation=pl.format("{} {}", pl.col("reason"), pl.col("amount")).str.join("; "),
+        )
+    )
+    added = ("variance", "reason", "explanation", "underpaid", "flag")
+    full = stepped.join(main, on="row", how="left", maintain_order="left")
+    bridge = parts.select(*BRIDGE).sort("claim_number", "line_number", "reason", nulls_last=True)
+    return full.select(*lines.columns, *added), bridge
+
+
+def _less_sequestration(share: pl.Expr) -> pl.Expr:
+    """Take 2 % off a Medicare share, the 2 % rounded half up."""
+    return share - share_of(share, SEQUESTRATION_SHARE)
+
+
+def _steps(lines: pl.DataFrame) -> pl.DataFrame:
+    """Walk from the estimate to the payment; each `step_…` is what one more fact of the answer changed."""
+    ratio = pl.col("paid_units").cast(RATIO) / pl.col("units").cast(RATIO)
+    for_paid_units = (pl.col("allowed_estimate").cast(RATIO) * ratio).round(2, mode="half_away_from_zero")
+    walked = lines.with_columns(
+        paid_units=pl.col("paid_units").fill_null(pl.col("units")),
+    ).with_columns(
+        allowed_at_units=pl.when(pl.col("paid_units") == pl.col("units"))
+        .then("allowed_estimate")
+        .otherwise(for_paid_units.cast(MONEY))
+    )
+
+    def paid(allowed: pl.Expr, deductible: pl.Expr = _ZERO) -> pl.Expr:
+        left = (allowed - deductible).cast(MONEY)
+        return _less_sequestration((left - share_of(left, COINSURANCE_SHARE)).cast(MONEY))
+
+    patient = pl.col("deductible") + pl.col("coinsurance")
+    of_payer = (pl.col("allowed") - patient).cast(MONEY)
+    stages = (
+        pl.col("expected"),
+        paid(pl.col("allowed_at_units")),
+        paid(pl.col("allowed")),
+        paid(pl.col("allowed"), pl.col("deductible")),
+        _less_sequestration(of_payer),
+        of_payer - pl.col("sequestration"),
+    )
+    names = ("units", "price", "deductible", "coinsurance", "sequestration")
+    changes = {
+        f"step_{name}": (before - after).cast(MONEY)
+        for name, before, after in zip(names, stages, stages[1:], strict=False)
+    }
+    return walked.with_columns(
+        variance=pl.when(pl.col("answer") != "waiting")
+        .then((pl.col("expected") - pl.col("paid")).cast(MONEY))
+        .otherwise(None),
+        **changes,
+        step_incentive=pl.col("incentive"),
+        step_prior_payer=pl.col("prior_payer"),
+        step_rest=(pl.col("allowed") - pl.col("shared_out")).cast(MONEY),
+        paid_by_remit=(_less_sequestration(of_payer) - pl.col("incentive") - pl.col("prior_payer")).cast(MONEY),
+    )
+
+
+def _flags() -> dict[str, pl.Expr]:
+    """Find what is missing: by the allowed amount first, then by what should have been paid of it."""
+
+    def beyond(gap: pl.Expr, expected: pl.Expr) -> pl.Expr:
+        exact = expected.cast(RATIO) * pl.lit(LEAST_SHARE).cast(RATIO)
+        return (gap.abs() > LEAST_DIFFERENCE) & (gap.abs().cast(RATIO) > exact)
+
+    is_paid = pl.col("answer") == "paid"
+    by_allowed = (pl.col("allowed_estimate") - pl.col("allowed")).cast(MONEY)
+    by_paid = (pl.col("paid_by_remit") - pl.col("paid")).cast(MONEY)
+    underpaid = (
+        pl.when(is_paid & pl.col("is_live") & beyond(by_allowed, pl.col("allowed_estimate")))
+        .then(by_allowed)
+        .when(is_paid & pl.col("is_live") & beyond(by_paid, pl.col("paid_by_remit")))
+        .then(by_paid)
+        .otherwise(_ZERO)
+    )
+    flag = pl.when(underpaid > 0).then(pl.lit("underpaid")).when(underpaid < 0).then(pl.lit("overpaid"))
+    return {"underpaid": underpaid, "flag": flag}
+
+
+def _parts(stepped: pl.DataFrame) -> pl.DataFrame:
+    """Lay the parts of every variance under one another; parts of nothing are left out."""
+    whole = stepped.filter(~pl.col("answer").is_in(["paid", "waiting"])).select(
+        "row",
+        "claim_number",
+        "line_number",
+        reason=pl.col("answer").replace({"denied": "denial", "taken_back": "takeback"}),
+        amount="variance",
+        detail=pl.col("codes").list.join(" "),
+    )
+    walked = stepped.filter(pl.col("answer") == "paid")
+    codes = pl.col("codes").list.join(" ")
+    is_adjusted = (pl.col("denial") != 0) | (pl.col("other_adjustment") != 0)
+    unexplained = pl.when(is_adjusted).then(pl.lit("adjustment")).otherwise(pl.lit("unknown"))
+    reasons = {
+        "units": (pl.lit("units"), pl.format("{} of {} units paid", "paid_units_text", "units")),
+        "price": (pl.col("price_reason").fill_null(unexplained), pl.col("price_detail")),
+        "deductible": (pl.lit("deductible"), pl.lit(None, pl.String)),
+        "coinsurance": (pl.lit("coinsurance"), pl.lit(None, pl.String)),
+        "sequestration": (pl.lit("sequestration"), pl.lit(None, pl.String)),
+        "incentive": (pl.lit("MIPS"), codes),
+        "prior_payer": (pl.lit("prior_payer"), codes),
+        "rest": (unexplained, codes),
+    }
+    walked = walked.with_columns(
+        paid_units_text=pl.col("paid_units").cast(pl.String).str.replace(r"\.?0+$", "")
+    )
+    steps = [
+        walked.select(
+            "row", "claim_number", "line_number", reason=reason, amount=pl.col(f"step_{name}"), detail=detail
+        )
+        for name, (reason, detail) in reasons.items()
+    ]
+    return pl.concat([whole, *steps]).filter(pl.col("amount") != 0)
+
+
+def _price_reasons(lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """Say for every distinct kind of line what else the allowed amount would be the right price for.
+
+    Tried are the contractor's other localities, the other side of the schedule, the other conversion
+    factor, 95 % for non-participation and its absence, other years' schedules, and their combinations.
+    """
+    kinds = lines.filter(pl.col("answer") == "paid").select(_KIND).unique()
+    kinds = kinds.with_columns(of_units=pl.col("paid_units").fill_null(pl.col("units").cast(pl.Decimal(38, 3))))
+    settings = reference.places_of_service.select(
+        "place_of_service", own_setting="setting", since="effective_from", until="effective_to"
+    )
+    book = fee_book(reference).rename({"locality": "other_locality"})
+    full, reduced = book.with_columns(share=pl.lit("full")), book.with_columns(share=pl.lit("95 %"))
+    reduced = reduced.with_columns(fee=share_of(pl.col("fee"), NONPARTICIPATING_SHARE))
+    price = (pl.col("fee").cast(RATIO) * pl.col("of_units").cast(RATIO)).cast(MONEY, strict=False)
+    on = pl.col("date_of_service")
+    priced = (
+        kinds.join(settings, on="place_of_service", how="left")
+        .filter(((pl.col("since") <= on) & (on <= pl.col("until")).fill_null(value=True)).fill_null(value=True))
+        .join(pl.concat([full, reduced]), on=["code", "mac_contract"])
+        .with_columns(price=pl.min_horizontal(price, pl.col("charge")).cast(MONEY), is_in_force=covers(on))
+    )
+    own = _own_terms(priced)
+    is_of_list = [
+        (pl.col("setting") != pl.col("own_setting"), "site"),
+        (pl.col("other_locality") != pl.col("locality"), "locality"),
+        (pl.col("factor") != pl.col("own_factor"), "apm"),
+        (pl.col("share") != pl.col("own_share"), "participation"),
+        (~pl.col("is_in_force"), "fee"),
+    ]
+    words = {
+        "site": pl.format("{} side", "setting"),
+        "locality": pl.format("locality {}", "other_locality"),
+        "apm": pl.format("{} conversion factor", "factor"),
+        "participation": pl.format("{} of the fee", "share"),
+        "fee": pl.format("schedule of {}", pl.col("effective_from").dt.year()),
+    }
+    ways = [(pl.when(differs).then(pl.lit(_WAYS[name])).otherwise(0), name) for differs, name in is_of_list]
+    found = (
+        priced.join(own, on=list(_KIND), nulls_equal=True)
+        .filter(pl.col("price") == pl.col("allowed"))
+        .with_columns(
+            differences=sum((differs.cast(pl.Int32) for differs, _ in is_of_list), pl.lit(0)),
+            weight=sum((way for way, _ in ways), pl.lit(0)),
+            # The first way that differs gives the reason its name, all of them the detail.
+            price_reason=pl.coalesce(pl.when(differs).then(pl.lit(name)) for differs, name in is_of_list),
+            price_detail=pl.concat_str(
+                [pl.when(differs).then(words[name]) for differs, name in is_of_list],
+                separator=", ",
+                ignore_nulls=True,
+            ),
+        )
+        .sort("differences", "weight", "other_locality", "effective_from", descending=[False, False, False, True])
+        .group_by(_KIND, maintain_order=True)
+        .first()
+    )
+    return found.select(*_KIND, "price_reason", "price_detail")
+
+
+def _own_terms(priced: pl.DataFrame) -> pl.DataFrame:
+    """Find on which factor and share our own estimate of a kind of line rests."""
+    own = (
+        priced.filter(
+            "is_in_force",
+            pl.col("setting") == pl.col("own_setting"),
+            pl.col("other_locality") == pl.col("locality"),
+        )
+        .with_columns(
+            full_price=pl.min_horizontal(
+                (pl.col("fee").cast(RATIO) * pl.col("units").cast(RATIO)).cast(MONEY), pl.col("charge")
+            )
+        )
+        # The estimate itself first; where a low charge hides it, the usual terms.
+        .sort(
+            pl.col("full_price") != pl.col("allowed_estimate"),
+            pl.col("factor") == "apm",
+            pl.col("share") != "full",
+        )
+        .group_by(_KIND, maintain_order=True)
+        .first()
+    )
+    return own.select(*_KIND, own_factor="factor", own_share="share")
