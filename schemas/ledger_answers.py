@@ -10,8 +10,8 @@ it with the sign of the remittance, so a reversal opens it again and
     open = charge - (all other accounts of CLAIM_ACCOUNTS that name the claim).
 
 A posting without a claim belongs to the provider (a PLB) or to a claim nobody has matched yet. Those of a PLB
-have no `remittance_claim_id` and keep the sign of the PLB, where a positive amount lowers the payment; where the
-reference names a claim so does the posting, but what the claim is owed is not changed. So for every remittance
+have no `remittance_claim_id` and keep the sign of the PLB, where a positive amount lowers the payment; where
+the reference names a claim so does the posting, and what the claim is owed stays. So for every remittance
 
     amount of the payment = payment - (all postings of its PLBs).
 

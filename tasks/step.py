@@ -10,6 +10,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
 
 from polars.exceptions import PanicException
@@ -80,11 +81,10 @@ def step(name: str) -> Callable[[Callable[Inputs, Result]], Task[Inputs, Result]
 
 def _speakable(name: str, failure: BaseException) -> StepFailed:
     """Say where something broke and what kind of thing it was, and nothing that it held."""
-    place = traceback.extract_tb(failure.__traceback__)[-1]
-    module = place.filename.replace("\\", "/").rsplit("/", 2)
-    return StepFailed(
-        name, type(failure).__name__, f"{'/'.join(module[-2:])}:{place.lineno}", is_transient(failure)
-    )
+    frames = traceback.extract_tb(failure.__traceback__)
+    place = next((frame for frame in reversed(frames) if "site-packages" not in frame.filename), frames[-1])
+    module = "/".join(Path(place.filename).parts[-2:])
+    return StepFailed(name, type(failure).__name__, f"{module}:{place.lineno}", is_transient(failure))
 
 
 def _is_worth_retrying(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:

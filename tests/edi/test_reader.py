@@ -181,7 +181,7 @@ def _check(data: bytes) -> dict[str, Any]:
     return document
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
 @given(data=st.data())
 def test_no_mutilated_file_makes_the_reader_raise(data: st.DataObject) -> None:
     first = data.draw(st.sampled_from(SOUND)).read_bytes()
@@ -204,7 +204,7 @@ def test_no_mutilated_file_makes_the_reader_raise(data: st.DataObject) -> None:
     _check(bytes(text))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(

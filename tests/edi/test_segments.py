@@ -99,7 +99,8 @@ def test_each_interchange_keeps_its_own_delimiters() -> None:
 
 
 def test_a_person_called_isa_does_not_start_an_interchange() -> None:
-    document = Document.read(ISA + BODY.replace(b"BPR*I*5~", b"NM1*QC*1*ISA*BO*A~NM1*QC*1*LISA*ISABEL~"))
+    people = b"NM1*QC*1*ISA*BO*A~NM1*QC*1*LISA*ISABEL~"
+    document = Document.read(ISA + BODY.replace(b"BPR*I*5~", people).replace(b"SE*3", b"SE*4"))
     assert len(document.interchanges) == 1
     assert document.findings.is_empty()
 
