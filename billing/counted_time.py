@@ -54,25 +54,23 @@ def count_time(
     """
     known = _judged(entries, people)
     worked = _in_month(known)
-    countable = worked.filter("is_countable")
-    documented = countable.filter("is_documented").select("person", "entry_id", "object", START, END)
-    undocumented = countable.filter(~pl.col("is_documented")).select("person", "entry_id", START, END)
+    countable = worked.filter("is_countable").drop("is_countable")
     holes = (
         ("overlapping", "person", known.filter(~pl.col("is_rpm")).select("person", START, END).collect()),
         ("double_booked", "entry_id", clashes),
         ("inpatient", "person", inpatient_stretches(coverage, people, month)),
     )
     losses: list[pl.DataFrame] = []
+    remaining = countable
     for name, by, stretches in holes:
-        remaining = subtract(documented, stretches, [by])
-        losses.append(_lost(documented, remaining, stretches.select(by).unique(), name))
-        documented = remaining
-        undocumented = subtract(undocumented, stretches, [by])
-    counted = union(documented, ["person"], ["entry_id"])
+        before, remaining = remaining, subtract(remaining, stretches, [by])
+        losses.append(_lost(before, remaining, stretches.select(by).unique(), name))
+    remaining = remaining.sort("person", START, "entry_id")
+    counted = union(remaining.filter("is_documented"), ["person"], ["entry_id"])
     sums = [
         _measure(counted, "counted"),
         *losses,
-        _unheard(undocumented, counted),
+        _spent(remaining, "remaining"),
         countable.group_by("person").agg(
             has_live_interaction=(pl.col("is_live") & pl.col("is_documented")).any()
         ),
@@ -157,22 +155,16 @@ def _spent(frame: pl.DataFrame, name: str) -> pl.DataFrame:
 
 
 def _lost(before: pl.DataFrame, after: pl.DataFrame, touched: pl.DataFrame, name: str) -> pl.DataFrame:
-    """Measure what the holes took from each person, as the difference of the two unions."""
+    """Measure what the holes took from each person's documented time, as the difference of two unions."""
     # Only people whom a hole touches can have lost anything.
     people = before.join(touched, on=touched.columns, how="semi").select("person").unique()
-    had = _spent(before.join(people, on="person", how="semi"), "had")
-    has = _spent(after.join(people, on="person", how="semi"), "has")
+    had, has = (
+        _spent(frame.filter("is_documented").join(people, on="person", how="semi"), name)
+        for frame, name in ((before, "had"), (after, "has"))
+    )
     return had.join(has, on="person", how="left").select(
         "person", (pl.col("had_us") - pl.col("has_us").fill_null(0)).alias(f"{name}_us")
     )
-
-
-def _unheard(undocumented: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
-    """Measure the undocumented time that no counted stretch covers."""
-    people = undocumented.select("person").unique()
-    heard = counted.join(people, on="person", how="semi")
-    both = pl.concat([frame.select("person", START, END) for frame in (undocumented, heard)])
-    return _lost(both, heard, people, "undocumented")
 
 
 def _totals(worked: pl.DataFrame, sums: list[pl.DataFrame], people: pl.DataFrame) -> DataFrame[MonthTotals]:
@@ -185,6 +177,8 @@ def _totals(worked: pl.DataFrame, sums: list[pl.DataFrame], people: pl.DataFrame
             pl.col("has_live_interaction").fill_null(value=False),
         )
         .with_columns(
+            # What is left of all countable work, and does not count, lacks only its notes.
+            undocumented_us=pl.col("remaining_us") - pl.col("counted_us"),
             logged_seconds=pl.col("logged_us") // 1_000_000,
             counted_seconds=pl.col("counted_us") // 1_000_000,
         )

@@ -20,14 +20,10 @@ def union(frame: pl.DataFrame, by: Sequence[str], tie: Sequence[str] = ()) -> pl
     Rows are ranked by start, then by the `tie` columns; what is left of them is disjoint, covers the
     same time as the rows did, and comes sorted by group and start.
     """
+    # Sorted rows are recognised as such, so callers who sort once pay once.
+    ranked = frame.sort(*by, START, *tie)
     covered_until = pl.col(END).cum_max().shift(1).over(*by)
-    return (
-        frame.lazy()
-        .sort(*by, START, *tie)
-        .with_columns(pl.max_horizontal(START, covered_until).alias(START))
-        .filter(_is_proper())
-        .collect()
-    )
+    return ranked.with_columns(pl.max_horizontal(START, covered_until).alias(START)).filter(_is_proper())
 
 
 def intersect(frame: pl.DataFrame, stretches: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:

@@ -92,7 +92,7 @@ def _answered_lines(books: Books) -> pl.DataFrame:
     """Return every line that was sent or answered, with what the payer said and what is left.
 
     Columns: the claim's and the line's own, allowed (null while there is no answer), the accounts, state,
-    answer (waiting, paid, denied, taken_back, claim_level, not_answered), last_payer_action_on.
+    answer (waiting, paid, denied, taken_back, claim_level, not_answered, replaced), last_payer_action_on.
     """
     settled = _settled(books)
     claims = books.claims.join(states(books), on="claim_id").with_columns(
@@ -193,7 +193,9 @@ def _answer(has_claim_level: pl.Expr) -> pl.Expr:
     owes_patient = pl.col("patient_responsibility") != 0
     has_answer = pl.col("payment").is_not_null()
     return (
-        pl.when(pl.col("line_number").is_null())
+        pl.when(~pl.col("is_live"))
+        .then(pl.lit("replaced"))
+        .when(pl.col("line_number").is_null())
         .then(pl.lit("claim_level"))
         .when(has_answer & is_unpaid & (pl.col("denial") > 0))
         .then(pl.lit("denied"))
@@ -262,10 +264,10 @@ def _aging(books: Books, lines: pl.DataFrame) -> pl.DataFrame:
         )
     )
     age = (pl.lit(books.as_of) - pl.col("since")).dt.total_days()
-    starts = [start for start, _ in AGE_BUCKETS[1:]]
     labels = [label for _, label in AGE_BUCKETS]
+    passed = pl.sum_horizontal((age >= start).cast(pl.Int64) for start, _ in AGE_BUCKETS[1:])
     counted = (
-        both.with_columns(bucket=age.cut(starts, labels=labels, left_closed=True).cast(pl.String))
+        both.with_columns(bucket=passed.replace_strict(range(len(labels)), labels))
         .group_by("clock", "party", "bucket")
         .agg(claims=pl.col("claim_id").n_unique(), amount=pl.col("amount").sum().cast(MONEY))
     )

@@ -151,9 +151,12 @@ def _parts(stepped: pl.DataFrame) -> pl.DataFrame:
     codes = pl.col("codes").list.join(" ")
     is_adjusted = (pl.col("denial") != 0) | (pl.col("other_adjustment") != 0)
     unexplained = pl.when(is_adjusted).then(pl.lit("adjustment")).otherwise(pl.lit("unknown"))
+    # A plan has a schedule of its own; Medicare's is public, so a price of it that nothing explains is a riddle.
+    is_own_fee = pl.col("payer_kind") != "medicare_part_b"
+    unpriced = pl.when(is_own_fee & ~is_adjusted).then(pl.lit("fee")).otherwise(unexplained)
     reasons = {
         "units": (pl.lit("units"), pl.format("{} of {} units paid", "paid_units_text", "units")),
-        "price": (pl.col("price_reason").fill_null(unexplained), pl.col("price_detail")),
+        "price": (pl.col("price_reason").fill_null(unpriced), pl.col("price_detail")),
         "deductible": (pl.lit("deductible"), pl.lit(None, pl.String)),
         "coinsurance": (pl.lit("coinsurance"), pl.lit(None, pl.String)),
         "sequestration": (pl.lit("sequestration"), pl.lit(None, pl.String)),

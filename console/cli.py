@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from console import commands_ops
 from schemas.errors import ControlBreak, Refused, StepFailed
 from schemas.settings import SettingsError, load_settings
 
@@ -194,6 +195,9 @@ def _bytes_of(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as problem:
         raise Refused(f"{file} cannot be read: {problem.strerror}.") from None
+
+
+commands_ops.add_commands(app)
 
 
 def main() -> None:

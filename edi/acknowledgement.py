@@ -1,11 +1,9 @@
 """Acknowledgements: TA1, 999 and its older form 997, as frames.
 
-`edi.reader` and the posting of responses use it. `acknowledgements` says what became of an interchange, a group
-or a transaction set of ours; `errors` says where a 999 found fault. The bad value itself stays in the frame and
-never comes into a finding: it may be a name. What to do about a rejection does not belong here.
+`edi.reader` and the posting of responses use it. `acknowledgements` says what became of an interchange, a
+group or a transaction set of ours; `errors` says where a 999 found fault. The bad value itself stays in the
+frame and never comes into a finding: it may be a name. What to do about a rejection does not belong here.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -75,13 +73,11 @@ def _interchanges(document: Document) -> pl.DataFrame:
             "code": document.element(rows, 4),
             "note_code": document.element(rows, 5),
         }
-    ).with_columns(
-        as_date(pl.col("interchange_date")), kind=pl.lit("TA1"), level=pl.lit("interchange")
-    )
+    ).with_columns(as_date(pl.col("interchange_date")), kind=pl.lit("TA1"), level=pl.lit("interchange"))
 
 
 class _TransactionSets:
-    """The loops of 999 and 997: AK1 a group, AK2 a transaction set, IK3 or AK3 a segment, IK4 or AK4 an element."""
+    """The loops of 999 and 997: AK1 a group, AK2 a set, IK3 (AK3) a faulty segment, IK4 (AK4) an element."""
 
     def __init__(self, document: Document) -> None:
         self.document = document

@@ -1,13 +1,12 @@
 """Balance: whether the money of an 835 adds up, and the findings where it does not.
 
-`edi.remittance` calls it on the tables of each part of a file, and for payments on the totals of all parts. An
-absent amount counts as nothing and is reported; an unreadable one balances with nothing. No value is changed.
+`edi.remittance` calls it on the tables of each part of a file, and for payments on the totals of all parts.
+An absent amount counts as nothing and is reported; an unreadable one balances with nothing. No value is
+changed.
 
-Source: ASC X12N 005010X221A1, balancing: SVC02 - CAS = SVC03; CLP03 - all CAS = CLP04, and the sum of SVC03 is
-CLP04 when no CAS stands at claim level; sum of CLP04 - PLB = BPR02.
+Source: ASC X12N 005010X221A1, balancing: SVC02 - CAS = SVC03; CLP03 - all CAS = CLP04, and the sum of SVC03
+is CLP04 when no CAS stands at claim level; sum of CLP04 - PLB = BPR02.
 """
-
-from __future__ import annotations
 
 import polars as pl
 
@@ -43,7 +42,8 @@ def balance_lines(lines: pl.DataFrame, adjustments: pl.DataFrame) -> pl.DataFram
 def balance_claims(claims: pl.DataFrame, lines: pl.DataFrame, adjustments: pl.DataFrame) -> pl.DataFrame:
     """Add `is_balanced`: CLP03 less all adjustments of the claim and of its lines is CLP04.
 
-    `lines_paid` is the sum of SVC03, null where it need not be CLP04: without lines, or with a CAS of the claim.
+    `lines_paid` is the sum of SVC03, null where it need not be CLP04: without lines, or beside a CAS of the
+    claim itself.
     """
     at_claim = adjustments.filter(pl.col("line").is_null())
     return (
@@ -108,7 +108,7 @@ def payment_balance_faults(payments: pl.DataFrame) -> pl.DataFrame:
         payments.filter(pl.col("is_readable") & ~pl.col("is_balanced")),
         "payment_balance",
         pl.format(
-            "The claims of the payment less its provider adjustments come to {}, BPR02 says {}. Do not post it.",
+            "The claims less the provider adjustments come to {}, but BPR02 says {}. Do not post it.",
             "computed_text",
             "amount",
         ),
@@ -140,9 +140,7 @@ def payment_faults(payments: pl.DataFrame, provider_adjustments: pl.DataFrame) -
     ]
 
 
-def claim_faults(
-    claims: pl.DataFrame, lines: pl.DataFrame, adjustments: pl.DataFrame
-) -> list[pl.DataFrame]:
+def claim_faults(claims: pl.DataFrame, lines: pl.DataFrame, adjustments: pl.DataFrame) -> list[pl.DataFrame]:
     """Report claims and lines that lack something, cannot be read or do not add up."""
     unlike = (pl.col("lines_paid") != _counted("paid")) & (pl.col("lines_paid_unreadable") == 0)
     return [

@@ -9,9 +9,9 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from edi.claim_columns import CLAIM_COLUMNS, LINE_COLUMNS, as_written
+from edi.claim_places import Rows
 from edi.claim_reader import ClaimFrames, read_claims
 from edi.envelope import (
     SEGMENT,
@@ -48,85 +48,127 @@ def write_claims(claims: pl.DataFrame, lines: pl.DataFrame, interchange: Interch
     Raises:
         ValueError: If there is no claim, a claim number occurs twice, or a line has no claim.
     """
-    claims, lines = _ordered(claims, lines)
-    claims = _with_hierarchy(claims, interchange.max_claims_per_transaction)
-    pieces, ends = _pieces(claims, lines)
-    document = [interchange_header(interchange)]
-    for number, (start, end) in enumerate(zip([0, *ends], ends, strict=False), start=1):
-        body = transaction_header(interchange, number) + str(
-            pieces.slice(start, end - start).str.join("").item()
-        )
-        document += [body, transaction_trailer(body.count(SEGMENT), number)]
-    text = "".join([*document, interchange_trailer(interchange, len(ends))])
-    if interchange.line_break:
-        text = text.replace(SEGMENT, SEGMENT + "\n")
-    return text.encode("ascii")
-
-
-def _with_hierarchy(claims: pl.DataFrame, most: int) -> pl.DataFrame:
-    """Number the transaction sets and their HL levels.
-
-    HL01 counts both levels through a set: a provider's comes right before its first claim's.
-    """
-    provider = pl.concat_str((_text(name) for name in _PROVIDER), separator=SEGMENT)
-    row = pl.int_range(pl.len())
-    is_set_start = row % most == 0
-    is_provider_start = is_set_start | (provider != provider.shift(1))
-    return (
-        claims.with_columns(transaction=row // most, is_provider_start=is_provider_start)
-        .with_columns(providers=pl.col("is_provider_start").cast(pl.Int64).cum_sum())
-        .with_columns(
-            level=row % most
-            + 2
-            + pl.col("providers")
-            - pl.when(is_set_start).then("providers").forward_fill()
-        )
-        .with_columns(parent=pl.when("is_provider_start").then(pl.col("level") - 1).forward_fill())
-    )
-
-
-def _pieces(claims: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.Series, list[int]]:
-    """Write the text of every provider, claim and line, in file order; and where each set ends."""
-    providers = claims.filter("is_provider_start")
-    texts = pl.concat(
-        [
-            providers.select(text=_provider_text()),
-            claims.select(text=_claim_text()),
-            lines.select(text=_line_text()),
-        ]
-    )["text"]
-    # The place of a piece is the number of providers, claims and lines before it: no sort of text is needed.
-    started = claims["providers"].to_numpy()
-    owner = lines["claim"].to_numpy()
-    line_count = np.bincount(owner, minlength=claims.height)
-    of_claims = np.arange(claims.height) + started + np.cumsum(line_count) - line_count
-    of_lines = np.arange(lines.height) + owner + 1 + started[owner]
-    of_providers = of_claims[providers["claim"].to_numpy()] - 1
-    order: NDArray[np.int64] = np.empty(len(texts), np.int64)
-    order[np.concatenate([of_providers, of_claims, of_lines])] = np.arange(len(texts))
-    last = claims.select((pl.col("transaction") != pl.col("transaction").shift(-1)).fill_null(value=True))
-    ends = (of_claims + line_count + 1)[last.to_series().to_numpy()]
-    return texts.gather(order), ends.tolist()
-
-
-def _ordered(claims: pl.DataFrame, lines: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Fold both frames and put them in file order; `lines` gets the row of its claim and its LX number."""
     if claims.is_empty():
         raise ValueError("An interchange needs at least one claim; write no file for an empty month.")
     claims = as_written(claims.select(pl.col(name).cast(kind) for name, kind in CLAIM_COLUMNS.items()))
-    claims = claims.sort("billing_npi", "claim_number").with_row_index("claim")
-    if claims["claim_number"].n_unique() < claims.height:
-        raise ValueError("A claim number occurs twice (after folding); one interchange carries a claim once.")
     lines = as_written(lines.select(pl.col(name).cast(kind) for name, kind in LINE_COLUMNS.items()))
-    placed = lines.join(claims.select("claim_number", "claim"), on="claim_number", how="inner")
-    if placed.height < lines.height:
-        raise ValueError(f"{lines.height - placed.height} lines belong to no claim of this interchange.")
-    placed = placed.sort("claim", "line_number", maintain_order=True)
-    row = pl.int_range(pl.len())
-    first = (
-        pl.when((pl.col("claim") != pl.col("claim").shift(1)).fill_null(value=True)).then(row).forward_fill()
+    order = _claim_order(claims)
+    owners = _owners(claims["claim_number"], lines["claim_number"])
+    levels = _levels(claims.select(_PROVIDER)[order], interchange.max_claims_per_transaction)
+    texts, ends = _texts(claims, lines, order, owners, levels)
+    return _document(texts, ends, interchange)
+
+
+def _document(texts: pl.Series, ends: Rows, interchange: Interchange) -> bytes:
+    """Join the texts, with the envelope of each transaction set around those up to each of `ends`."""
+    arrow = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    offsets = np.frombuffer(arrow.buffers()[1], np.int64)
+    body = np.frombuffer(arrow.buffers()[2], np.uint8)
+    is_end = body == ord(SEGMENT)
+    document: list[bytes | memoryview] = [interchange_header(interchange).encode()]
+    start = 0
+    for number, end in enumerate(offsets[ends].tolist(), start=1):
+        header = transaction_header(interchange, number)
+        segments = header.count(SEGMENT) + int(np.count_nonzero(is_end[start:end]))
+        trailer = transaction_trailer(segments, number)
+        document += [header.encode(), body[start:end].data, trailer.encode()]
+        start = end
+    document.append(interchange_trailer(interchange, len(ends)).encode())
+    data = b"".join(document)
+    return data.replace(SEGMENT.encode(), SEGMENT.encode() + b"\n") if interchange.line_break else data
+
+
+def _claim_order(claims: pl.DataFrame) -> Rows:
+    """Order the claims by billing NPI and claim number."""
+    numbers = claims["claim_number"]
+    by_number = numbers.arg_sort().to_numpy()
+    ordered = numbers.gather(by_number)
+    if (ordered == ordered.shift(1)).any():
+        raise ValueError("A claim number occurs twice (after folding); one interchange carries a claim once.")
+    providers = claims["billing_npi"].fill_null("")
+    rank = providers.cast(pl.Enum(providers.unique().sort())).to_physical().to_numpy()[by_number]
+    return by_number[np.argsort(rank, kind="stable")].astype(np.int64)
+
+
+def _owners(claim_numbers: pl.Series, of_lines: pl.Series) -> Rows:
+    """Find the row of each line's claim; neighbouring lines of one claim are looked up once."""
+    is_new = of_lines.ne_missing(of_lines.shift(1))
+    is_new = is_new.set(pl.int_range(len(is_new), eager=True) == 0, value=True) if len(is_new) else is_new
+    found = (
+        pl.DataFrame({"number": of_lines.filter(is_new)})
+        .join(
+            pl.DataFrame({"number": claim_numbers, "row": np.arange(len(claim_numbers))}),
+            on="number",
+            how="left",
+            maintain_order="left",
+        )["row"]
+        .gather(is_new.cum_sum() - 1)
     )
-    return claims, placed.with_columns(counter=row - first + 1)
+    if found.null_count():
+        raise ValueError(f"{found.null_count()} lines belong to no claim of this interchange.")
+    return found.to_numpy().astype(np.int64)
+
+
+def _levels(providers: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Number the HL levels and transaction sets of the claims, given each one's provider in file order.
+
+    HL01 counts both levels through a set: a provider's comes right before its first claim's.
+    """
+    row = pl.int_range(pl.len())
+    is_set_start = row % most == 0
+    is_other = pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1)))
+    return (
+        providers.select(is_start=is_set_start | is_other, row=row, is_set_start=is_set_start)
+        .with_columns(started=pl.col("is_start").cast(pl.Int64).cum_sum())
+        .select(
+            "is_start",
+            "started",
+            is_set_end=((pl.col("row") + 1) % most == 0) | (pl.col("row") == pl.len() - 1),
+            level=pl.col("row") % most
+            + 2
+            + pl.col("started")
+            - pl.when("is_set_start").then("started").forward_fill(),
+        )
+        .with_columns(parent=pl.when("is_start").then(pl.col("level") - 1).forward_fill())
+    )
+
+
+def _texts(
+    claims: pl.DataFrame, lines: pl.DataFrame, order: Rows, owners: Rows, levels: pl.DataFrame
+) -> tuple[pl.Series, Rows]:
+    """Write the text of every provider, claim and line, in file order; and how many there are up to each ST's end.
+
+    The place of a text is the number of providers, claims and lines before it, so no text is ever sorted.
+    """
+    count = len(order)
+    place: Rows = np.empty(count, np.int64)
+    place[order] = np.arange(count)
+    line_order = np.lexsort((lines["line_number"].fill_null(0).to_numpy(), place[owners]))
+    of_line = place[owners][line_order]
+    line_count = np.bincount(of_line, minlength=count)
+    lines_before = np.cumsum(line_count) - line_count
+    counter: Rows = np.empty(lines.height, np.int64)
+    counter[line_order] = np.arange(lines.height) - lines_before[of_line] + 1
+    started = levels["started"].to_numpy()
+    starts = np.flatnonzero(levels["is_start"].to_numpy())
+    numbers = levels.select("level", "parent")
+    texts = pl.concat(
+        [
+            pl.concat([claims[order[starts]], numbers[starts]], how="horizontal").select(
+                text=_provider_text()
+            ),
+            pl.concat([claims, numbers[place]], how="horizontal").select(text=_claim_text()),
+            lines.with_columns(counter=pl.Series(counter)).select(text=_line_text()),
+        ],
+        rechunk=True,
+    )["text"]
+    at_claim = np.arange(count) + started + lines_before
+    taken: Rows = np.empty(len(texts), np.int64)
+    taken[at_claim[starts] - 1] = np.arange(len(starts))
+    taken[at_claim] = len(starts) + order
+    taken[np.arange(lines.height) + of_line + 1 + started[of_line]] = len(starts) + count + line_order
+    ends = (at_claim + line_count + 1)[levels["is_set_end"].to_numpy()]
+    return texts.gather(taken), ends
 
 
 def _text(name: str) -> pl.Expr:
@@ -173,7 +215,7 @@ def _provider_text() -> pl.Expr:
 
 def _claim_text() -> pl.Expr:
     """Loops 2000B, 2010BA, 2010BB, 2300 and 2310B; the patient is always the subscriber."""
-    diagnoses = pl.col("diagnosis_codes").list.drop_nulls().list.join("*ABF:")
+    diagnoses = pl.col("diagnosis_codes").list.join("*ABF:")
     rendering = pl.concat_str(
         pl.format(
             "NM1*82*1*{}*{}****XX*{}~",
@@ -221,8 +263,8 @@ def _claim_text() -> pl.Expr:
 
 def _line_text() -> pl.Expr:
     """Loop 2400."""
-    modifiers = pl.col("modifiers").list.drop_nulls().list.join(":")
-    pointers = pl.col("diagnosis_pointers").list.drop_nulls().cast(_TEXTS).list.join(":")
+    modifiers = pl.col("modifiers").list.join(":")
+    pointers = pl.col("diagnosis_pointers").cast(_TEXTS).list.join(":")
     return pl.concat_str(
         pl.format("LX*{}~SV1*HC:{}", "counter", _text("code")),
         pl.when(modifiers != "").then(pl.format(":{}", modifiers)).otherwise(pl.lit("")),

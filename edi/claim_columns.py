@@ -6,11 +6,13 @@ them belongs to the caller.
 
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from edi.envelope import UNFOLDED, fold
 
 MONEY: Final = pl.Decimal(12, 2)
+_BASIC_SET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !\"&'()+,-./;?="
 _TEXTS: Final = pl.List(pl.String)
 # One row per claim. The billing columns become one HL 20 for each different provider of a transaction set.
 CLAIM_COLUMNS: Final[dict[str, pl.DataType]] = {
@@ -79,37 +81,70 @@ LONGEST: Final = {
 def as_written(frame: pl.DataFrame) -> pl.DataFrame:
     """Make of claims or lines what a file will say: text folded and cut, empty text null, empty lists empty.
 
-    Reading a written file back gives these values. The order of the rows may change.
+    Reading a written file back gives these values.
     """
-    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
-    lists = [name for name, kind in frame.schema.items() if kind == _TEXTS]
-    # One search through a row's text finds what folding would change, whatever column it sits in; only the
-    # rows that need it pay for it.
-    row = pl.concat_str(
-        *texts,
-        *(pl.col(name).list.join("!", ignore_nulls=True) for name in lists),
-        separator="!",
-        ignore_nulls=True,
-    )
-    is_long = (pl.col(name).str.len_bytes() > most for name, most in LONGEST.items() if name in texts)
-    is_empty = [pl.col(name).str.len_bytes() == 0 for name in texts]
-    is_empty += [pl.col(name).list.contains("") for name in lists]
-    is_changed = pl.any_horizontal(row.str.contains(UNFOLDED + "| !|! "), *is_long, *is_empty)
-    marked = frame.with_columns(
-        pl.col(name).list.drop_nulls().fill_null([]) for name, kind in frame.schema.items() if kind == pl.List
-    ).with_columns(is_changed=is_changed.fill_null(value=False))
-    if not marked["is_changed"].any():
-        return marked.drop("is_changed")
-    changed = marked.filter("is_changed").with_columns(
-        *(_cut(pl.col(name), LONGEST.get(name)).replace("", None) for name in texts),
-        *(pl.col(name).list.eval(fold(pl.element())).list.eval(_filled()) for name in lists),
-    )
-    return pl.concat([marked.filter(~pl.col("is_changed")), changed]).drop("is_changed")
+    columns = []
+    for name, kind in frame.schema.items():
+        column = frame[name]
+        if kind == pl.String:
+            column = _cut(_folded(column), LONGEST.get(name))
+        elif kind == _TEXTS:
+            column = _folded_lists(column)
+        elif kind == pl.List:
+            column = _without_nulls(column)
+        columns.append(column)
+    return pl.DataFrame(columns)
 
 
-def _cut(text: pl.Expr, longest: int | None) -> pl.Expr:
-    return fold(text).str.slice(0, longest).str.strip_chars_end(" ")
+def _folded(text: pl.Series) -> pl.Series:
+    """Fold a column; rows are looked at one by one only in a column that capitals alone do not mend."""
+    if _is_folded(text):
+        return text
+    capitals = text.str.to_uppercase()
+    if _is_folded(capitals):
+        return capitals
+    changed = capitals.str.contains(UNFOLDED).fill_null(value=False)
+    folded = text.filter(changed).to_frame("text").select(fold(pl.col("text")))["text"]
+    return capitals.scatter(changed.arg_true(), folded)
 
 
-def _filled() -> pl.Expr:
-    return pl.element().filter(pl.element().str.len_bytes() > 0)
+def _is_folded(text: pl.Series) -> bool:
+    """Tell from a column's bytes alone whether folding would leave all of it as it is."""
+    arrow = text.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, offsets, data = arrow.buffers()
+    if data is None:
+        return True
+    whole = bytes(data)
+    if whole.translate(None, _BASIC_SET):
+        return False
+    if b" " not in whole:
+        return True
+    is_space = np.frombuffer(whole, np.uint8) == ord(" ")
+    bounds = np.frombuffer(offsets, np.int64)[arrow.offset : arrow.offset + len(arrow) + 1]
+    has_text = bounds[1:] > bounds[:-1]
+    at_edge = is_space[bounds[:-1][has_text]].any() or is_space[bounds[1:][has_text] - 1].any()
+    return not (at_edge or (is_space[1:] & is_space[:-1]).any())
+
+
+def _folded_lists(lists: pl.Series) -> pl.Series:
+    values = lists.explode().drop_nulls()
+    if not _is_folded(values) or (values.str.len_bytes() == 0).any():
+        is_text = pl.element().str.len_bytes() > 0
+        lists = lists.list.eval(fold(pl.element())).list.eval(pl.element().filter(is_text))
+    return _without_nulls(lists)
+
+
+def _without_nulls(lists: pl.Series) -> pl.Series:
+    """Drop nulls from the lists, where there are any, and make of a null an empty list."""
+    empty_count = int((lists.list.len() == 0).sum()) + lists.null_count()
+    if lists.explode().null_count() > empty_count:
+        lists = lists.list.drop_nulls()
+    return lists.fill_null([])
+
+
+def _cut(text: pl.Series, longest: int | None) -> pl.Series:
+    """Cut to the length of the element, and make what is empty null."""
+    length = text.str.len_bytes()
+    if longest is not None and (length > longest).any():
+        text = text.str.slice(0, longest).str.strip_chars_end(" ")
+    return text.set(length == 0, None) if (length == 0).any() else text

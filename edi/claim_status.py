@@ -1,11 +1,9 @@
 """Claim status: the 277CA (and the plain 277) as frames.
 
-`edi.reader` and the posting of responses use it. One row per status composite: a claim is accepted or rejected
-only by all of them together. Whether the word is the clearinghouse's (AY) or the payer's (PR) is kept apart in
-`source_type`. What a code means does not belong here.
+`edi.reader` and the posting of responses use it. One row per status composite: a claim is accepted or
+rejected only by all of them together. Whether the word is the clearinghouse's (AY) or the payer's (PR) is kept
+apart in `source_type`. What a code means does not belong here.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -34,7 +32,7 @@ class ClaimStatuses:
 
     Attributes:
         statuses: One row per STC composite, in file order. `trace_number` is TRN02 of its own level (at claim
-            level our CLM01, also in `claim_number`), `batch_number` that of the information receiver: our BHT03.
+            level our CLM01, also in `claim_number`), `batch_number` the information receiver's: our BHT03.
         totals: One row per QTY and AMT: what the sender counted at each level.
         findings: What cannot be read.
     """
@@ -102,9 +100,7 @@ def read_claim_statuses(document: Document) -> ClaimStatuses:
     levels = _Levels(document)
     stc, transaction = document.rows_in("277", "STC")
     statuses = _statuses(levels, stc, transaction)
-    return ClaimStatuses(
-        statuses.drop("charge_text"), _totals(levels), _findings(document, levels, statuses)
-    )
+    return ClaimStatuses(statuses.drop("charge_text"), _totals(levels), _findings(document, levels, statuses))
 
 
 def _statuses(levels: _Levels, stc: Rows, transaction: Rows) -> pl.DataFrame:
@@ -141,7 +137,10 @@ def _statuses(levels: _Levels, stc: Rows, transaction: Rows) -> pl.DataFrame:
     parts = ("category_code", "status_code", "entity_code")
     return (
         own.unpivot(
-            composites, index=pl.exclude(*composites, "line_charge"), variable_name="composite", value_name="parts"
+            composites,
+            index=pl.exclude(*composites, "line_charge"),
+            variable_name="composite",
+            value_name="parts",
         )
         .with_columns(
             pl.col("composite").str.strip_prefix("composite_").cast(pl.Int64),

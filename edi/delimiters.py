@@ -6,8 +6,6 @@ position.
 Nothing here knows what a segment means.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from mmap import mmap
@@ -138,6 +136,4 @@ def _fragment(data: bytes | mmap) -> Span:
     )
     marks = (composite.group(1) for composite in composites)
     component = next((mark for mark in marks if mark not in (element, segment)), b":")
-    return Span(
-        first.start(1), len(data), _usable(Delimiters(element, component, segment)), None, "fragment"
-    )
+    return Span(first.start(1), len(data), _usable(Delimiters(element, component, segment)), None, "fragment")

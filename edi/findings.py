@@ -5,8 +5,6 @@ finding says what, where and what to do in plain words. It carries codes, counts
 never a name, an address or a member id: what is not plainly a number stays out of `found` (see `number`).
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 import polars as pl

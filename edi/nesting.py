@@ -5,8 +5,6 @@ file whose trailers are missing as far as it goes, and says so. What lies inside
 looked at.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -210,9 +208,7 @@ def _with_headers(
     numbers = ["interchange_control_number", "group_control_number", "control_number"]
     implementation = pl.coalesce("st03", "group_version").alias("implementation")
     leading = ["transaction", "type", *numbers, *bounds]
-    return wide.select(
-        "transaction", "type", implementation, *numbers, *bounds, pl.exclude(*leading, "st03")
-    )
+    return wide.select("transaction", "type", implementation, *numbers, *bounds, pl.exclude(*leading, "st03"))
 
 
 def _or_null(numbers: Rows, before: int) -> pl.Expr:
@@ -266,9 +262,7 @@ def _trailer_findings(
             element=tag,
         ),
         findings(
-            pairs_found.filter(
-                pl.col("declared").cast(pl.Int64, strict=False).ne_missing(pl.col("counted"))
-            ),
+            pairs_found.filter(pl.col("declared").cast(pl.Int64, strict=False).ne_missing(pl.col("counted"))),
             f"{rule}01_count",
             pl.format(f"{tag}01 does not agree with the {{}} {trailer.counts} found.", "counted"),
             element=f"{tag}01",

@@ -1,11 +1,9 @@
 """Reader: any X12 file as one set of tables, or as the JSON document of `read-x12`.
 
-The command line, the conformance check and the posting of responses use it. It reads each type of transaction
-set with its own reader, part by part, so that a remittance of any size fits in memory. It never raises on what
-stands in a file: faults are findings. What the values mean for a claim does not belong here.
+The command line, the conformance check and the posting of responses use it. It reads each type of
+transaction set with its own reader, part by part, so that a remittance of any size fits in memory. It never
+raises on what stands in a file: faults are findings. What the values mean for a claim does not belong here.
 """
-
-from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
@@ -24,8 +22,8 @@ from edi.acknowledgement import read_acknowledgements
 from edi.claim_status import read_claim_statuses
 from edi.findings import collect
 from edi.nesting import nest
+from edi.parts import parts
 from edi.remittance import read_remittance_parts
-from edi.segments import parts
 
 DONE, LOOK, NOT_X12 = 0, 3, 2  # exit codes
 

@@ -5,8 +5,6 @@
 adjustment means, does not belong here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from mmap import mmap
@@ -26,8 +24,9 @@ from edi.balance import (
 )
 from edi.findings import collect
 from edi.nesting import nesting_findings
-from edi.remittance_tables import Counts, Loops
-from edi.segments import PART_SIZE, Document, parts
+from edi.parts import PART_SIZE, parts
+from edi.remittance_loops import Counts, Loops
+from edi.segments import Document
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Remittance:
     Attributes:
         payments: One row per 835 transaction set.
         claims: One row per CLP; `is_reversal` where CLP02 is 22.
-        lines: One row per SVC; `units` are those paid for, `submitted_code` and `submitted_units` those billed.
+        lines: One row per SVC; `code` and `units` are those paid for, `submitted_…` those billed.
         adjustments: One row per triple of a CAS; `line` is null at claim level.
         remarks: One row per remark code (LQ*HE, MOA, MIA).
         provider_adjustments: One row per pair of a PLB; a positive amount lowers the payment.
@@ -77,7 +76,7 @@ def read_remittance_file(data: bytes | mmap, part_size: int = PART_SIZE) -> Remi
 
 
 def read_remittance_parts(documents: Iterable[Document]) -> Iterator[Remittance]:
-    """Read an 835 part by part (`edi.segments.parts`), in bounded memory.
+    """Read an 835 part by part (`edi.parts`), in bounded memory.
 
     Yields one more than there are parts: the last holds the payments, which balance only over all of them,
     and the findings of the envelope.

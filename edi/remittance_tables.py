@@ -1,23 +1,19 @@
 """Remittance tables: the loops of an 835 as frames, one row per loop or segment, text made dates and amounts.
 
-`edi.remittance` reads them from each part of a file and balances them. Every row says which payment, claim and
-line it belongs to and which segment of the file it is. What the money adds up to does not belong here.
+`edi.remittance` reads them from each part of a file and balances them. Every row says which payment, claim
+and line it belongs to and which segment of the file it is. What the money adds up to does not belong here.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
 
 from edi.nesting import Rows
-from edi.segments import Document, code
+from edi.remittance_loops import Loops
+from edi.segments import code
 from edi.values import AMOUNT, as_amount, as_date, as_quantity
 
-_CLAIM_ENDS = ("CLP", "LX", "TS3", "TS2", "PLB", "ST", "SE", "GS", "GE", "ISA", "IEA")
 _CAS_TRIPLES = range(2, 20, 3)
 _PLB_PAIRS = range(3, 15, 2)
 _MOST_ELEMENTS = 64
@@ -32,105 +28,6 @@ _NAME_ELEMENTS = {
     "identifier_qualifier": 8,
     "identifier": 9,
 }
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many of each loop the earlier parts of a file held."""
-
-    payments: int = 0
-    claims: int = 0
-    lines: int = 0
-
-
-class Loops:
-    """Which payment, claim and line each row of a document belongs to."""
-
-    def __init__(self, document: Document, before: Counts) -> None:
-        """Find the CLP and SVC loops of the document's 835 transaction sets."""
-        self.document = document
-        self._before = before
-        sets = document.transactions.filter(type="835")
-        self.sets = sets.with_columns(
-            is_new=pl.col("first_segment") > document.number([-1])[0]
-        )  # one set may go on from the part before
-        self.first_payment = before.payments + 1 - int((~self.sets["is_new"]).sum())
-        self.clp, clp_set = document.rows_in("835", "CLP")
-        self.svc, _ = document.rows_in("835", "SVC")
-        self.claim_payment = self.payment(clp_set)
-        self._claim_of = self._owner(self.clp, "CLP", before.claims)
-        self._line_of = self._owner(self.svc, "SVC", before.lines)
-
-    @property
-    def after(self) -> Counts:
-        """What the next part must count from."""
-        return Counts(
-            self.first_payment + len(self.sets) - 1,
-            self._before.claims + len(self.clp),
-            self._before.lines + len(self.svc),
-        )
-
-    def payment(self, transactions: Rows) -> Rows:
-        """Number the payments of these transaction sets."""
-        return np.searchsorted(self.sets["transaction"].to_numpy(), transactions) + self.first_payment
-
-    def _owner(self, starts: Rows, tag: str, before: int) -> Rows:
-        """Give every row the number of the loop it lies in; 0 for none."""
-        numbers = np.zeros(len(self.document) + 1, np.int64)
-        numbers[starts] = np.arange(len(starts)) + before + 1
-        return numbers[self.document.last_of(tag, *_CLAIM_ENDS)]
-
-    def claims(self, rows: Rows) -> Rows:
-        """Give the claim of each row; 0 for none."""
-        return self._claim_of[rows]
-
-    def lines(self, rows: Rows) -> Rows:
-        """Give the line of each row; 0 for none."""
-        return self._line_of[rows]
-
-    @cache  # noqa: B019 - loops live as long as one part of a file
-    def in_claims(self, tag: str) -> Rows:
-        """Find the rows of one id inside claims or lines."""
-        rows = self.document.rows(tag)
-        return rows[(self._claim_of[rows] > 0) | (self._line_of[rows] > 0)]
-
-    def places(self, rows: Rows) -> dict[str, pl.Series]:
-        """Say for each row its claim, line (null at claim level) and segment."""
-        return {
-            "claim": _null_if_zero(self._claim_of[rows]),
-            "line": _null_if_zero(self._line_of[rows]),
-            "segment": pl.Series(self.document.number(rows)),
-        }
-
-    def first(self, owners: Rows, count: int, before: int, rows: Rows) -> Rows:
-        """Find the first of `rows` for each of `count` owners; -1 for none."""
-        found = np.full(count, -1, np.int64)
-        owned = owners > 0
-        found[(owners[owned] - before - 1)[::-1]] = rows[owned][::-1]
-        return found
-
-    def first_of_lines(self, tag: str, qualifier: str) -> Rows:
-        """Find the first segment of an id and qualifier in each line; -1 for none."""
-        rows = self._qualified(self.in_claims(tag), qualifier)
-        return self.first(self._line_of[rows], len(self.svc), self._before.lines, rows)
-
-    def first_of_claims(self, tag: str, qualifier: str) -> Rows:
-        """Find the first segment of an id and qualifier in each claim, outside its lines; -1 for none."""
-        rows = self._qualified(self.in_claims(tag), qualifier)
-        rows = rows[self._line_of[rows] == 0]
-        return self.first(self._claim_of[rows], len(self.clp), self._before.claims, rows)
-
-    def first_of_payments(self, tag: str, qualifier: str | None = None) -> Rows:
-        """Find the first segment of an id in the header of each payment; -1 for none."""
-        rows = self.document.rows(tag)
-        rows = rows[self._claim_of[rows] == 0]
-        if qualifier is not None:
-            rows = self._qualified(rows, qualifier)
-        rows, transactions = self.document.within("835", rows)
-        return self.first(self.payment(transactions), len(self.sets), self.first_payment - 1, rows)
-
-    def _qualified(self, rows: Rows, qualifier: str) -> Rows:
-        return rows[self.document.codes(rows, 1) == code(qualifier)]
 
 
 def read_payments(loops: Loops) -> pl.DataFrame:
@@ -256,10 +153,17 @@ def _with_procedure(lines: pl.DataFrame, column: str, prefix: str) -> pl.DataFra
     keys = [column] if lines["separator"].n_unique() == 1 else [column, "separator"]
     parts = pl.col(column).str.split(pl.col("separator"))
     procedure = pl.coalesce(parts.list.get(1, null_on_oob=True), parts.list.get(0, null_on_oob=True))
-    procedures = lines.select(column, "separator").unique(keys).select(
-        *keys,
-        pl.when(procedure != "").then(procedure).alias(f"{prefix}code"),
-        parts.list.slice(2, 4).list.eval(pl.element().filter(pl.element() != "")).fill_null([]).alias(f"{prefix}modifiers"),
+    procedures = (
+        lines.select(column, "separator")
+        .unique(keys)
+        .select(
+            *keys,
+            pl.when(procedure != "").then(procedure).alias(f"{prefix}code"),
+            parts.list.slice(2, 4)
+            .list.eval(pl.element().filter(pl.element() != ""))
+            .fill_null([])
+            .alias(f"{prefix}modifiers"),
+        )
     )
     return lines.join(procedures, on=keys, how="left", nulls_equal=True, maintain_order="left")
 
@@ -284,12 +188,12 @@ def read_adjustments(loops: Loops) -> pl.DataFrame:
     )
 
 
-def _repeated(loops: Loops, rows: Rows, starts: Iterable[int]) -> tuple[Rows, Rows]:
+def _repeated(loops: Loops, rows: Rows, starts: Sequence[int]) -> tuple[Rows, Rows]:
     """Find every group of elements that a segment repeats: its row and where it starts, in file order."""
     counts = loops.document.counts(rows)
     found = [rows[counts > start] for start in starts]
     all_rows = np.concatenate(found)
-    position = np.repeat(np.array(list(starts), np.int64), [len(group) for group in found])
+    position = np.repeat(np.array(starts, np.int64), [len(group) for group in found])
     # Few segments repeat, so the groups are sorted runs that merge in one pass.
     order = np.argsort(all_rows * _MOST_ELEMENTS + position, kind="stable")
     return all_rows[order], position[order]
@@ -300,12 +204,11 @@ def read_remarks(loops: Loops) -> pl.DataFrame:
     document = loops.document
     lq = loops.in_claims("LQ")
     taken = [
-        (lq[document.codes(lq, 1) == code("HE")], np.int64(2)),
+        _repeated(loops, lq[document.codes(lq, 1) == code("HE")], (2,)),
         _repeated(loops, loops.in_claims("MOA"), _MOA_REMARKS),
         _repeated(loops, loops.in_claims("MIA"), _MIA_REMARKS),
     ]
-    rows = np.concatenate([rows for rows, _ in taken])
-    position = np.concatenate([np.broadcast_to(position, rows.shape) for rows, position in taken])
+    rows, position = (np.concatenate(pair) for pair in zip(*taken, strict=True))
     order = np.argsort(rows, kind="stable")
     rows, position = rows[order], position[order]
     return pl.DataFrame({**loops.places(rows), "code": document.element(rows, position)}).drop_nulls("code")
@@ -351,16 +254,22 @@ def read_references(loops: Loops) -> pl.DataFrame:
 
 def read_dates(loops: Loops) -> pl.DataFrame:
     """Read the DTM of claims and lines."""
-    return _qualified_values(loops, "DTM").with_columns(
-        as_date(pl.col("value")).alias("date"), pl.col("value").alias("date_text")
-    ).drop("value")
+    return (
+        _qualified_values(loops, "DTM")
+        .with_columns(as_date(pl.col("value")).alias("date"), pl.col("value").alias("date_text"))
+        .drop("value")
+    )
 
 
 def read_amounts(loops: Loops) -> pl.DataFrame:
     """Read the AMT of claims and lines."""
-    return _qualified_values(loops, "AMT").with_columns(
-        as_amount(pl.col("value")).cast(AMOUNT).alias("amount"), pl.col("value").alias("amount_text")
-    ).drop("value")
+    return (
+        _qualified_values(loops, "AMT")
+        .with_columns(
+            as_amount(pl.col("value")).cast(AMOUNT).alias("amount"), pl.col("value").alias("amount_text")
+        )
+        .drop("value")
+    )
 
 
 def _qualified_values(loops: Loops, tag: str) -> pl.DataFrame:
@@ -375,7 +284,7 @@ def _qualified_values(loops: Loops, tag: str) -> pl.DataFrame:
 
 
 def read_names(loops: Loops) -> pl.DataFrame:
-    """Read the NM1 of claims: QC patient, IL subscriber, 74 corrected, 82 rendering, TT crossover, PR payer."""
+    """Read the NM1 of claims: QC patient, IL subscriber, 74 corrected, 82 rendering, TT crossover carrier."""
     rows = loops.in_claims("NM1")
     return pl.DataFrame(
         {
@@ -384,8 +293,3 @@ def read_names(loops: Loops) -> pl.DataFrame:
             **{name: loops.document.element(rows, position) for name, position in _NAME_ELEMENTS.items()},
         }
     )
-
-
-def _null_if_zero(numbers: Rows) -> pl.Series:
-    series = pl.Series(numbers, dtype=pl.Int64)
-    return series.set(series == 0, None)

@@ -1,6 +1,6 @@
 """Segments: a file of X12 cut once into segments and elements, for every reader of this room.
 
-A `Document` is the whole file, or one part of a large one (`parts`). It holds one Arrow array of all elements
+A `Document` is the whole file, or one part of a large one (`edi.parts`). It holds one Arrow array of all elements
 and the numpy index of each segment in it, so a column of a reader's frame is a single gather. It is lossless:
 `source` gives back the very bytes of any stretch. `edi.delimiters` says where to cut, `edi.nesting` what lies
 in what. What a segment means belongs to the readers.
@@ -8,8 +8,9 @@ in what. What a segment means belongs to the readers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from mmap import mmap
 
@@ -18,8 +19,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from edi.delimiters import ISA_LENGTH, Delimiters, Span, find_spans
-from edi.findings import FILE, collect, findings
+from edi.delimiters import Delimiters, Span, find_spans
+from edi.findings import collect
 from edi.nesting import (
     ELEMENTS,
     ENVELOPE_SCHEMA,
@@ -31,13 +32,12 @@ from edi.nesting import (
     nest,
     nesting_findings,
 )
-
-# Which bytes may stand in a segment id, by byte value.
-_UPPER = np.isin(np.arange(256), np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", np.uint8))
-_UPPER_OR_DIGIT = _UPPER | np.isin(np.arange(256), np.frombuffer(b"0123456789", np.uint8))
+from edi.syntax import syntax_findings
 
 _CODE_LENGTH = 4
-PART_SIZE = 8 << 20  # bytes; fresh memory is the slow part, so a part is small enough to reuse it
+# Keeps the first bytes of a packed code, by its length; a longer text is no code.
+_CODE_MASKS = np.array([0, 0xFF000000, 0xFFFF0000, 0xFFFFFF00, 0xFFFFFFFF, 0], np.uint32)
+_SEGMENT_ID = re.compile(rb"[A-Z][A-Z0-9]{1,2}\0{1,2}")  # packed
 
 # What a transaction set without its ST must be, told by a segment only that type has.
 _WITNESSES = {"835": ("CLP", "SVC"), "999": ("AK1", "AK2", "AK9", "IK3"), "277": ("STC",), "837": ("CLM",)}
@@ -104,8 +104,10 @@ class Document:
         self._null = elements
         self._offsets = np.concatenate([*offsets, offsets[-1][-1:]])
         self._text = b"".join(texts)
-        # Padded, so that a look at the bytes of a short code may run over the end.
-        self._bytes = np.frombuffer(self._text + bytes(_CODE_LENGTH), np.uint8)
+        # The four bytes at every place of the text, as one number: a code is looked up in one step.
+        self._words: npt.NDArray[np.uint32] = np.ndarray(
+            len(self._text) + 1, ">u4", self._text + bytes(_CODE_LENGTH), strides=(1,)
+        )
         bounds = np.concatenate([np.full(1, -1, np.int64), *ends])
         self._first = bounds[:-1] + 1
         self._count = np.diff(bounds)
@@ -122,7 +124,7 @@ class Document:
         line_breaks = b"\r" if delimiters.segment == b"\n" else b"\r\n"
         if b"\r" in body or b"\n" in body:
             body = body.translate(None, line_breaks)
-        tail = body[-256:].rstrip(b" \t\0\x1a" + line_breaks)
+        tail = body.rstrip(b" \t\0\x1a" + line_breaks)
         if tail and not tail.endswith(delimiters.segment):
             body += delimiters.segment
             self.is_cut_short = self.is_cut_short or delimiters.segment != b"\n"
@@ -130,26 +132,24 @@ class Document:
 
     def _read_tags(self) -> None:
         """Pack each segment id into an integer, and drop blank segments (empty lines)."""
-        text = self._bytes
         start = self._offsets[self._first]
         length = self._offsets[self._first + 1] - start
-        if np.isin(text[start], np.frombuffer(b" \t", np.uint8)).any():
-            # Indented segments: the id begins behind the blanks.
+        self._tags = self._pack(start, length)
+        if (self._words[start] >> 24 <= ord(" ")).any():
+            # Indented or blank segments: the id begins behind the blanks.
             ids = self._elements.gather(self._first).fill_null("")
             bare = ids.str.strip_chars_start().str.len_bytes().to_numpy()
             start, length = start + length - bare, ids.str.strip_chars().str.len_bytes().to_numpy()
-        kept = (length > 0) | (self._count > 1)
-        if not kept.all():
-            start, length = start[kept], length[kept]
+            kept = (length > 0) | (self._count > 1)
             self._first, self._count = self._first[kept], self._count[kept]
-        tag = text[start].astype(np.uint32) << 24 | text[start + 1].astype(np.uint32) << 16
-        third = text[np.minimum(start + 2, len(text) - 1)].astype(np.uint32)
-        self._is_tag = (
-            _UPPER[text[start]]
-            & _UPPER_OR_DIGIT[text[start + 1]]
-            & ((length == 2) | (_UPPER_OR_DIGIT[third] & (length == 3)))
+            self._tags = self._pack(start[kept], length[kept])
+
+    def _pack(self, start: Rows, length: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
+        """Pack the texts that begin at `start` as `code` does; 0 for those that are too long."""
+        packed: npt.NDArray[np.uint32] = (
+            self._words[start] & _CODE_MASKS[np.minimum(length, _CODE_LENGTH + 1)]
         )
-        self._tags = np.where(length == 3, tag | third << 8, np.where(length == 2, tag, 0)).astype(np.uint32)
+        return packed
 
     @cached_property
     def _elements(self) -> pl.Series:
@@ -181,26 +181,22 @@ class Document:
         """
         at = np.asarray(rows, np.int64)
         if len(self) == 0:
-            return pl.Series([None] * len(at), dtype=pl.String)
+            return pl.repeat(None, len(at), dtype=pl.String, eager=True)
         has = (self._count[at] > position) & (at >= 0)
+        if not has.any():
+            return pl.repeat(None, len(at), dtype=pl.String, eager=True)
         found = self._elements.gather(np.where(has, self._first[at] + position, self._null))
         if not self._has_blanks:
             return found
         return _empty_to_null(found.str.strip_chars())
 
     def codes(self, rows: npt.ArrayLike, position: int) -> npt.NDArray[np.uint32]:
-        """Take a short code as an integer, `code("472")`, much faster than as text; 0 when absent or longer."""
+        """Take a short code as an integer, `code("472")`, faster than as text; 0 when absent or longer."""
         at = np.asarray(rows, np.int64)
         element = np.where(self._count[at] > position, self._first[at] + position, self._null)
         start = self._offsets[element]
         length = self._offsets[element + 1] - start
-        packed = np.zeros(len(at), np.uint32)
-        for byte in range(_CODE_LENGTH):
-            packed = packed << 8 | self._bytes[start + byte]
-        # Shift out what belongs to the next element.
-        packed >>= (8 * np.clip(_CODE_LENGTH - length, 0, 3)).astype(np.uint32)
-        packed <<= (8 * np.clip(_CODE_LENGTH - length, 0, 3)).astype(np.uint32)
-        return np.where((length > 0) & (length <= _CODE_LENGTH), packed, np.uint32(0))
+        return self._pack(start, length)
 
     def counts(self, rows: npt.ArrayLike) -> Rows:
         """Count the pieces of each segment, its id included."""
@@ -279,7 +275,8 @@ class Document:
     @cached_property
     def _has_blanks(self) -> bool:
         """Whether any element outside an ISA is padded, so that elements must be stripped."""
-        blank = np.flatnonzero((self._bytes == ord(" ")) | (self._bytes == ord("\t")))
+        text = np.frombuffer(self._text, np.uint8)
+        blank = np.flatnonzero((text == ord(" ")) | (text == ord("\t")))
         element = np.searchsorted(self._offsets[1:], blank, side="right")
         blank, element = blank[element < self._null], element[element < self._null]
         is_edge = (self._offsets[element] == blank) | (self._offsets[element + 1] - 1 == blank)
@@ -379,105 +376,25 @@ class Document:
     @cached_property
     def syntax_findings(self) -> pl.DataFrame:
         """What is wrong with the file as text; the envelope is looked at apart."""
-        shapes = [span.shape for span in self._spans]
-        lengths = [span.isa_length for span in self._spans if span.isa_length is not None]
-        isa = pl.DataFrame(
-            {"segment": self.number(self.rows("ISA"))[: len(lengths)], "length": lengths},
-            schema={"segment": pl.Int64, "length": pl.Int64},
-        )
-        last = pl.DataFrame({"segment": self.number([len(self) - 1])[: int(self.is_cut_short)]})
-        return collect(
-            findings(
-                FILE.filter(pl.lit(shapes == ["junk"])),
-                "not_x12",
-                "This is not X12: it has neither an ISA nor any segment. Check that the right file was sent.",
-                expected="ISA",
-            ),
-            findings(
-                FILE.filter(pl.lit("junk" in shapes[:1] and len(shapes) > 1)),
-                "text_before_isa",
-                "There is text before the first ISA; it is not read.",
-                severity="warning",
-            ),
-            findings(
-                FILE.filter(pl.lit("fragment" in shapes)),
-                "no_isa",
-                "The file does not begin with an ISA; it is read with the delimiters it shows.",
-                element="ISA",
-                expected="ISA",
-            ),
-            findings(
-                FILE.filter(pl.lit(self._has_odd_bytes)),
-                "not_ascii",
-                "The file holds bytes outside ASCII; X12 allows them only by agreement.",
-                severity="warning",
-            ),
-            findings(
-                isa.filter(pl.col("length") != ISA_LENGTH),
-                "isa_length",
-                "The ISA has not the fixed length; it is read by its separators.",
-                element="ISA",
-                found=pl.col("length").cast(pl.String),
-                expected=str(ISA_LENGTH),
-            ),
-            findings(
-                last,
-                "cut_short",
-                "The last segment has no terminator: the file may have been cut short.",
-                severity="warning" if self._ends_with("IEA") else "error",
-            ),
-            findings(
-                pl.DataFrame({"segment": self.number(np.flatnonzero(~self._is_tag))}),
-                "bad_segment_id",
-                "The segment does not begin with a segment id of two or three letters or digits.",
-            ),
+        return syntax_findings(
+            self._spans,
+            isa=self.number(self.rows("ISA")),
+            bad_ids=self.number(self._bad_ids()),
+            cut_short=self.number([len(self) - 1] if self.is_cut_short else []),
+            ends_with_iea=len(self) > 0 and int(self._tags[-1]) == code("IEA"),
+            has_odd_bytes=self._has_odd_bytes,
         )
 
-    def _ends_with(self, tag: str) -> bool:
-        return len(self) > 0 and int(self._tags[-1]) == code(tag)
+    def _bad_ids(self) -> Rows:
+        """Find the rows whose segment id is none; ids are few, so each is looked at once."""
+        packed = pl.Series("tag", self._tags)
+        bad = [tag for tag in packed.unique().to_list() if not _SEGMENT_ID.fullmatch(tag.to_bytes(4, "big"))]
+        return np.flatnonzero(packed.is_in(bad).to_numpy())
 
 
 def latest(starts: Rows, rows: Rows) -> Rows:
     """Find, for each row, the position in `starts` of the last one at or before it; -1 for none."""
     return np.searchsorted(starts, rows, side="right").astype(np.int64) - 1
-
-
-def parts(data: bytes | mmap, size: int = PART_SIZE) -> Iterator[Document]:
-    """Cut a large file into documents of about `size` bytes, each begun at an ISA or a CLP.
-
-    Rows count from 0 in each part; segments, interchanges, groups and transactions are numbered in the file.
-    """
-    before = NOTHING_BEFORE
-    for spans in _stretches(data, size):
-        document = Document(data, spans, before)
-        yield document
-        before = document.after
-
-
-def _stretches(data: bytes | mmap, size: int) -> Iterator[list[Span]]:
-    """Gather small interchanges and split large ones."""
-    gathered: list[Span] = []
-    for span in find_spans(data):
-        piece = span
-        while piece.end - piece.start > size and (cut := _claim_start(data, piece, size)) < piece.end:
-            yield [*gathered, replace(piece, end=cut)]
-            gathered = []
-            piece = replace(piece, start=cut, isa_length=None)
-        gathered.append(piece)
-        if piece.end - gathered[0].start > size:
-            yield gathered
-            gathered = []
-    if gathered:
-        yield gathered
-
-
-def _claim_start(data: bytes | mmap, span: Span, size: int) -> int:
-    """Find the first CLP segment beyond `size` bytes of a span, or its end."""
-    wanted = b"CLP" + span.delimiters.element
-    at = data.find(wanted, span.start + size, span.end)
-    while at >= 0 and not data[at - 64 : at].rstrip(b" \t\r\n").endswith(span.delimiters.segment.strip()):
-        at = data.find(wanted, at + 3, span.end)
-    return at if at >= 0 else span.end
 
 
 def _runs(data: bytes | mmap, spans: list[Span]) -> Iterator[tuple[bytes, Delimiters]]:

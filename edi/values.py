@@ -3,8 +3,6 @@
 The readers of this room use it. What a value is for does not belong here.
 """
 
-from __future__ import annotations
-
 import polars as pl
 
 # Eighteen digits of an R element, two of them cents: more than any sum of money in a remittance.

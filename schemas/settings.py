@@ -4,7 +4,10 @@ The command line, the web console and the flows read them here; rules and stages
 and Prefect keep their own standard variables (`AWS_…`, `PREFECT_…`), so they have no field here.
 """
 
+import getpass
+import os
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,6 +16,14 @@ from pydantic import AwareDatetime, Field, ValidationError, field_validator, mod
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "RPMCLAIMS_"
+
+
+def _user() -> str:
+    """Name the user of this process, also in a container that has no name for it."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid-{os.getuid()}"
 
 
 class SettingsError(ValueError):
@@ -35,6 +46,22 @@ class Settings(BaseSettings):
     outbox: str | None = Field(default=None, repr=False, description="where claim files are delivered")
     inbox: str | None = Field(
         default=None, repr=False, description="where the clearinghouse leaves its answers"
+    )
+    outbox_usage: Literal["T", "P"] | None = Field(
+        default=None, description="the only usage (ISA15) that may go to the outbox; empty takes both"
+    )
+    sftp_host_key: str | None = Field(
+        default=None, description="the public host key of the SFTP server, `ssh-ed25519 AAAA…`; no other is trusted"
+    )
+    sftp_password_file: Path | None = Field(default=None, description="file that holds the SFTP password")
+    sftp_key_file: Path | None = Field(default=None, description="OpenSSH private key for SFTP")
+    operator: str = Field(default_factory=_user, description="who starts runs; the OS user unless set")
+    approval_over_money: Decimal | None = Field(
+        default=None, ge=0, description="charges of a month above which `submit` waits for an approval"
+    )
+    approval_over_claims: int | None = Field(default=None, ge=0, description="claims of a month, likewise")
+    approval_over_quarantine_share: Decimal | None = Field(
+        default=None, ge=0, le=1, description="share of refused rows of a month, 0 to 1, likewise"
     )
     runner: Literal["threads", "dask"] = "threads"
     workers: int = Field(default=4, ge=1, description="tasks that run at once")

@@ -72,7 +72,14 @@ def append_events(connection: sa.Connection, events: pl.DataFrame, *, actor: str
 
 
 def transition(
-    connection: sa.Connection, claim_numbers: pl.Series, to: str, *, actor: str, dedupe: str, at: datetime
+    connection: sa.Connection,
+    claim_numbers: pl.Series,
+    to: str,
+    *,
+    actor: str,
+    dedupe: str,
+    at: datetime,
+    data: pl.Expr = NO_DATA,
 ) -> pl.DataFrame:
     """Move the claims that may move, once; see `tasks.ledger.Ledger.transition`."""
     asked = pl.DataFrame({"claim_number": claim_numbers.unique()}).with_columns(
@@ -102,7 +109,7 @@ def transition(
         .otherwise(pl.lit("refused"))
     )
     moved = found.filter(pl.col("outcome") == "moved")
-    move(connection, moved, to, actor=actor, at=at, dedupe=pl.col("dedupe_key"))
+    move(connection, moved, to, actor=actor, at=at, dedupe=pl.col("dedupe_key"), data=data)
     return found.select("claim_number", "outcome", from_state="state").sort("claim_number")
 
 

@@ -6,6 +6,7 @@ lock. A write therefore reads what it decides on and nothing can change undernea
 stand behind that. Readers never wait.
 """
 
+import fcntl
 import sqlite3
 import threading
 import time
@@ -24,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from schemas.ledger import Money, UtcDateTime
 
 WRITER_LOCK: Final = 837_001  # any number, the same in every process
+ALONE_LOCK: Final = 837_002
 WAIT_SECONDS: Final = 120  # a writer's turn is seconds; past this something is stuck
 _UPGRADING: Final = threading.Lock()  # Alembic keeps its context in a global of the process
 
@@ -81,6 +83,29 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Look at one consistent state of the ledger."""
     with _plain_errors(), engine.connect() as connection:
         yield connection
+
+
+@contextmanager
+def alone(engine: sa.Engine) -> Iterator[None]:
+    """Keep every other process and thread out of the same block, without keeping them from writing.
+
+    The operating system or the server lets go when the process ends, however it ends.
+    """
+    if engine.dialect.name == "sqlite":
+        beside = Path(f"{engine.url.database}.alone")
+        with beside.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        return
+    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with _plain_errors(), autocommit.connect() as connection:
+        connection.execute(sa.text("SET lock_timeout = 0"))
+        connection.execute(sa.select(sa.func.pg_advisory_lock(ALONE_LOCK)))
+        try:
+            yield
+        finally:
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(ALONE_LOCK)))
+            connection.execute(sa.text("RESET lock_timeout"))
 
 
 @contextmanager

@@ -50,7 +50,12 @@ def remember_run(run: MonthRun) -> None:
     with open_ledger() as ledger:
         ledger.upgrade()
         ledger.record_run(
-            run.run_id, month=run.month, source=run.source, output=run.output, at=run.started_at
+            run.run_id,
+            month=run.month,
+            source=run.source,
+            output=run.output,
+            at=run.started_at,
+            by=load_settings().operator,
         )
 
 

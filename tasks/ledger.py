@@ -58,7 +58,9 @@ class Ledger:
 
     # Runs
 
-    def record_run(self, run_id: str, *, month: date, source: str, output: str, at: datetime) -> None:
+    def record_run(
+        self, run_id: str, *, month: date, source: str, output: str, at: datetime, by: str | None = None
+    ) -> None:
         """Remember that a run started; a retry of the same run adds nothing."""
         with database.writing(self.engine) as connection:
             started = database.upsert(connection, MONTH_RUN).values(
@@ -67,6 +69,7 @@ class Ledger:
                 source=source,
                 output=output,
                 started_at=at,
+                started_by=by,
                 state="running",
                 summary={},
             )
@@ -214,6 +217,12 @@ class Ledger:
         """
         with database.writing(self.engine) as connection:
             return interchanges.record_written(connection, interchange_id, uri=uri, sha256=sha256, size=size)
+
+    def is_sent(self, interchange_id: int) -> bool:
+        """Tell whether a file has left with a receipt."""
+        with database.reading(self.engine) as connection:
+            state = sa.select(INTERCHANGE.c.state).where(INTERCHANGE.c.id == interchange_id)
+            return bool(connection.execute(state).scalar_one() == "sent")
 
     def record_sending(self, interchange_id: int) -> bool:
         """Claim a written file for sending; False if someone did before: then look, do not resend."""

@@ -1,16 +1,18 @@
 """Translate: our frames to X12 and back, the one place that speaks both vocabularies.
 
 `billing` says who is billed for what; the snapshot says who they are; `edi` knows neither. The billing
-steps call `to_x12` for a bucket, the filing step calls `write_checked` for an interchange.
+steps call `to_x12` for a bucket, the filing step calls `write_checked` for an interchange, the collection
+`read_answers` for a file that came back and `sent_claims` for the file that it answers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 
 import polars as pl
 
 from billing.digests import digests
-from edi import check, claim_837p, segments
+from edi import check, claim_837p, reader, segments
+from schemas.answers import Answers
 from schemas.shards import Interchange
 
 # What a claim says besides its lines, in the order in which it is fingerprinted.
@@ -245,3 +247,35 @@ def _compare(
                 f"{interchange.file_name}: the {name} read back differ from those written in "
                 f"{', '.join(differing)}; the file was not kept. Please report this with the input's version."
             )
+
+
+def read_answers(data: bytes, name: str) -> Answers:
+    """Read whatever came back; what cannot be read is a finding, never an error."""
+    tables = reader.read_x12(data, name).tables
+    # Only a TA1 stands outside every transaction set, and says nothing of who sent it.
+    has_ta1 = "TA1" in tables["acknowledgements"]["kind"]
+    interchanges = segments.Document.read(data if has_ta1 else b"").interchanges
+    return Answers(
+        **{field.name: tables[field.name] for field in fields(Answers) if field.name in tables},
+        interchanges=interchanges,
+    )
+
+
+def sent_claims(data: bytes) -> pl.DataFrame:
+    """Say where each claim stands in a file of ours: a 999 names transaction sets and places in them.
+
+    Returns:
+        transaction_control_number (ST02), batch_number (BHT03), claim_number, billing_npi, position (of the CLM
+        in its set, where the ST is 1).
+    """
+    found = claim_837p.read_claims(segments.Document.read(data))
+    sets = found.transactions.select(
+        "transaction", "first_segment", batch_number="batch_id", transaction_control_number="control_number"
+    )
+    return found.claims.join(sets, on="transaction").select(
+        "transaction_control_number",
+        "batch_number",
+        "claim_number",
+        "billing_npi",
+        position=pl.col("segment") - pl.col("first_segment") + 1,
+    )

@@ -33,6 +33,11 @@ def pytest_configure() -> None:
     )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make golden` write the golden month's expected files anew."""
+    parser.addoption("--rewrite-golden", action="store_true", help="write the golden month's files anew")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test that asks for a server, so that `-m "not server"` leaves it out."""
     for item in items:
@@ -49,6 +54,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "home"
     monkeypatch.setenv("RPMCLAIMS_HOME", str(path))
     return path
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A Prefect server and database of this session alone."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
 
 
 @pytest.fixture(scope="session")

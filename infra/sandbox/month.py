@@ -27,6 +27,7 @@ CHOICES_OF_FORMAT: Final = (*FORMATS, "mixed")
 # Below this many rows a dataset is one file; above, several.
 _ROWS_IN_ONE_FILE: Final = 40
 _NOT_OF_THE_CONTRACT: Final = {
+    "device-readings": ("is_in_month",),
     "patients": ("timezone", "ordinal"),
     "practitioners": ("billing_npi",),
     "billing-providers": ("place_of_service", "facility_share", "patient_share"),
@@ -85,19 +86,8 @@ def make_month(
     if readings_file is not None:
         real = devices.take_readings(rng, everyone, readings_file, month)
         readings = pl.concat([readings.join(real, on="patient_id", how="anti"), real])
-    before, after = (month - timedelta(days=1)).replace(day=1), (month + timedelta(days=31)).replace(day=1)
-    some = everyone.filter(rng.random(len(everyone)) < 0.15)
-    few = everyone.filter(rng.random(len(everyone)) < 0.10)
-    frames = {
-        f"time-entries/{before:%Y-%m}": timelogs.make_stray_logs(
-            rng, some, timelogs.working_days(before), "B"
-        ),
-        f"time-entries/{month:%Y-%m}": logs.entries,
-        f"time-entries/{after:%Y-%m}": timelogs.make_stray_logs(
-            rng, few, timelogs.working_days(after)[:3], "A"
-        ),
-        f"device-readings/{before:%Y-%m}": readings.filter(~pl.col("is_in_month")),
-        f"device-readings/{month:%Y-%m}": readings.filter("is_in_month"),
+    months = ((month - timedelta(days=1)).replace(day=1), month, (month + timedelta(days=31)).replace(day=1))
+    frames = _of_time(rng, everyone, logs.entries, readings, months) | {
         "patients": everyone,
         "coverage-windows": people.make_coverage(rng, everyone, month),
         "practitioners": world.practitioners,
@@ -105,18 +95,37 @@ def make_month(
         "payers": world.payers,
         "charges": world.charges,
     }
-    counts = world.payers.filter(~pl.col("count_messages").eq_missing(pl.lit(False)))["payer_id"]
-    counted = logs.counted_seconds.join(
-        everyone.filter(pl.col("payer_id").is_in(counts.implode())), on="patient_id", how="semi"
-    )
+    counts = world.payers.filter(~pl.col("count_messages").eq_missing(pl.lit(value=False)))
+    counting = everyone.join(counts, on="payer_id", how="semi")
+    counted = logs.counted_seconds.join(counting, on="patient_id", how="semi", maintain_order="left")
     faults, odd_rows = pl.DataFrame(schema=FAULTS), {}
     if has_faults:
         planted = plant(rng, month, world, pool)
-        frames = _mix_in(frames, planted, (before, month, after))
+        frames = _mix_in(frames, planted, months)
         counted = pl.concat([counted, planted.counted_seconds.filter(pl.col("counted_seconds") > 0)])
         faults, odd_rows = planted.faults, planted.rows
     totals = _write(out, list(_files(frames, odd_rows, file_format, f"{month:%Y-%m}")))
     return MonthMade(totals, faults, counted)
+
+
+def _of_time(
+    rng: np.random.Generator,
+    patients: pl.DataFrame,
+    entries: pl.DataFrame,
+    readings: pl.DataFrame,
+    months: tuple[date, date, date],
+) -> dict[str, pl.DataFrame]:
+    """Lay entries and readings in their months' folders, beside work of the months before and after."""
+    before, month, after = months
+    some, few = (patients.filter(rng.random(len(patients)) < share) for share in (0.15, 0.10))
+    days_before, days_after = timelogs.working_days(before), timelogs.working_days(after)[:3]
+    return {
+        f"time-entries/{before:%Y-%m}": timelogs.make_stray_logs(rng, some, days_before, "B"),
+        f"time-entries/{month:%Y-%m}": entries,
+        f"time-entries/{after:%Y-%m}": timelogs.make_stray_logs(rng, few, days_after, "A"),
+        f"device-readings/{before:%Y-%m}": readings.filter(~pl.col("is_in_month")),
+        f"device-readings/{month:%Y-%m}": readings.filter("is_in_month"),
+    }
 
 
 def _mix_in(

@@ -66,21 +66,22 @@ def _well_rows(
 ) -> dict[str, tuple[str | None, dict[str, str]]]:
     """Make a row as text of each dataset, with nothing wrong, and say which column names it."""
     patient = patients.filter(pl.col("patient_id").str.ends_with("among_faulty_rows"))
+    patient_id = patient["patient_id"].item()
     day = f"{month:%Y-%m}-05"
     entry = {
-        "entry_id": "ROW", "patient_id": patient["patient_id"].item(), "program": "RPM",
+        "entry_id": "ROW", "patient_id": patient_id, "program": "RPM",
         "staff_id": "NURSE-OF-ROWS", "staff_role": "clinical_staff",
         "started_at": f"{day}T10:00:00-05:00", "ended_at": f"{day}T10:05:00-05:00",
         "activity": "data_review", "method": "none", "live_interaction": "false", "note_ref": "NOTE-ROW",
         "care_plan_updated_at": "", "capture": "timer", "recorded_at": f"{day}T10:06:00-05:00",
     }  # fmt: skip
     reading = {
-        "reading_id": "ROW", "patient_id": entry["patient_id"], "device_id": "D-ROW",
+        "reading_id": "ROW", "patient_id": patient_id, "device_id": "D-ROW",
         "measured_at": f"{day}T07:00:00-05:00", "received_at": f"{day}T07:01:00-05:00",
         "metric": "body_weight", "value": "81.5", "unit": "kg", "capture": "automatic",
     }  # fmt: skip
     window = {
-        "patient_id": entry["patient_id"],
+        "patient_id": patient_id,
         "kind": "rtm",
         "starts_on": "2020-01-01",
         "ends_on": "2020-01-31",

@@ -84,36 +84,7 @@ def make_patients(
     Returns:
         The columns of `patients`, with timezone and ordinal (from 0 within the practice) besides.
     """
-    share = practices.practices["patient_share"].to_numpy()
-    dealt = practices.practices[rng.choice(len(share), patients, p=share / share.sum()).tolist()]
-    named, housed = (pool[rng.integers(0, len(pool), patients).tolist()] for _ in range(2))
-    enrolled = np.datetime64(month) - rng.integers(20, 420, patients) * _DAY
-    payer = rng.choice(_PAYERS, patients, p=_PAYER_SHARES)
-    frame = pl.DataFrame(
-        {
-            "patient_id": [f"P{number:07}" for number in range(1, patients + 1)],
-            "mbi": member_ids(np.arange(1, patients + 1)),
-            "last_name": pool["last_name"].gather(rng.integers(0, len(pool), patients)),
-            "first_name": named["first_name"],
-            "middle_name": pl.Series([None, "A", "J", "Marie"]).gather(rng.integers(0, 4, patients)),
-            "birth_date": np.datetime64(month) - rng.integers(65 * 366, 95 * 365, patients) * _DAY,
-            "sex": named["sex"],
-            "street": housed["street"],
-            "house": rng.integers(1, 9999, patients),
-            "payer": payer,
-            # A device supply has no rate in a facility, so whoever has it billed is not in one.
-            "is_in_facility": (rng.random(patients) < dealt["facility_share"].to_numpy())
-            & (payer != "SLVRMA"),
-            "diagnosis_codes": rng.choice(_DIAGNOSES, patients),
-            "consent_date": enrolled - rng.integers(0, 6, patients) * _DAY,
-            "order_date": enrolled - rng.integers(0, 11, patients) * _DAY,
-            "prior_visit_date": enrolled - rng.integers(10, 200, patients) * _DAY,
-            "enrolled_on": enrolled,
-            "has_left": rng.random(patients) < 0.01,
-        }
-    ).hstack(
-        dealt.select("npi", "city", "state", "postal_code", "mac_contract", "timezone", "place_of_service")
-    )
+    frame = _drawn(rng, patients, month, practices, pool)
     number = pl.int_range(1, pl.len() + 1)
     is_part_b = pl.col("payer") == "medicare_part_b"
     zip_digits = pl.when(number % 5 == 0).then(9).otherwise(5)  # Some people know their ZIP+4.
@@ -140,6 +111,42 @@ def make_patients(
         ),
         practices.practitioners,
     )  # fmt: skip
+
+
+def _drawn(
+    rng: np.random.Generator, patients: int, month: date, practices: Practices, pool: pl.DataFrame
+) -> pl.DataFrame:
+    """Draw what chance decides about each patient, beside the practice the patient is dealt to."""
+    share = practices.practices["patient_share"].to_numpy()
+    dealt = practices.practices[rng.choice(len(share), patients, p=share / share.sum()).tolist()]
+    named, housed = (pool[rng.integers(0, len(pool), patients).tolist()] for _ in range(2))
+    enrolled = np.datetime64(month) - rng.integers(20, 420, patients) * _DAY
+    payer = rng.choice(_PAYERS, patients, p=_PAYER_SHARES)
+    return pl.DataFrame(
+        {
+            "patient_id": [f"P{number:07}" for number in range(1, patients + 1)],
+            "mbi": member_ids(np.arange(1, patients + 1)),
+            "last_name": pool["last_name"].gather(rng.integers(0, len(pool), patients)),
+            "first_name": named["first_name"],
+            "middle_name": pl.Series([None, "A", "J", "Marie"]).gather(rng.integers(0, 4, patients)),
+            "birth_date": np.datetime64(month) - rng.integers(65 * 366, 95 * 365, patients) * _DAY,
+            "sex": named["sex"],
+            "street": housed["street"],
+            "house": rng.integers(1, 9999, patients),
+            "payer": payer,
+            # A device supply has no rate in a facility, so whoever has it billed is not in one.
+            "is_in_facility": (rng.random(patients) < dealt["facility_share"].to_numpy())
+            & (payer != "SLVRMA"),
+            "diagnosis_codes": rng.choice(_DIAGNOSES, patients),
+            "consent_date": enrolled - rng.integers(0, 6, patients) * _DAY,
+            "order_date": enrolled - rng.integers(0, 11, patients) * _DAY,
+            "prior_visit_date": enrolled - rng.integers(10, 200, patients) * _DAY,
+            "enrolled_on": enrolled,
+            "has_left": rng.random(patients) < 0.01,
+        }
+    ).hstack(
+        dealt.select("npi", "city", "state", "postal_code", "mac_contract", "timezone", "place_of_service")
+    )
 
 
 def _with_practitioners(patients: pl.DataFrame, practitioners: pl.DataFrame) -> pl.DataFrame:

@@ -5,7 +5,6 @@ server is and how to get in. Nothing of ours is imported here, and nothing here 
 the data goes with the server, and PostgreSQL does not wait for the disk.
 """
 
-import asyncio
 import json
 import os
 import pwd
@@ -14,15 +13,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from infra.sandbox.sftp import SftpServer, sftp_server
 from infra.sandbox.watched import GRPC_OFFSET, LOOPBACK, Owner, ServerStartError, free_ports, started, watched
 
 __all__ = [
@@ -105,24 +103,6 @@ class PostgresServer:
         with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}".encode())
         return self.url_of(name)
-
-
-@dataclass(frozen=True)
-class SftpServer:
-    """An SFTP server whose root is a local folder; a client may use the password or the key."""
-
-    host: str
-    port: int
-    username: str
-    password: str = field(repr=False)
-    client_key: str = field(repr=False)  # an OpenSSH private key without a passphrase
-    host_key: str  # an OpenSSH public key
-    root: Path
-
-    @property
-    def known_hosts(self) -> str:
-        """The line of a known_hosts file that trusts this server."""
-        return f"[{self.host}]:{self.port} {self.host_key}\n"
 
 
 @contextmanager
@@ -251,60 +231,3 @@ def _lets_in(server: PostgresServer) -> bool:
     except psycopg.OperationalError:
         return False
     return True
-
-
-@contextmanager
-def sftp_server(root: Path, *, username: str = "clearinghouse") -> Iterator[SftpServer]:
-    """Serve a folder over SFTP, from a thread of this process, until the block ends."""
-    import asyncssh
-
-    password = secrets.token_urlsafe(18)
-    host_key = asyncssh.generate_private_key("ssh-ed25519")
-    client_key = asyncssh.generate_private_key("ssh-ed25519")
-    ready: Future[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-    root.mkdir(parents=True, exist_ok=True)
-
-    class Door(asyncssh.SSHServer):
-        def password_auth_supported(self) -> bool:
-            return True
-
-        def validate_password(self, username: str, password: str) -> bool:
-            return secrets.compare_digest(f"{username}\0{password}", expected)
-
-    expected = f"{username}\0{password}"
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        async with await asyncssh.create_server(
-            Door,
-            LOOPBACK,
-            0,
-            server_host_keys=[host_key],
-            authorized_client_keys=asyncssh.import_authorized_keys(client_key.export_public_key().decode()),
-            sftp_factory=lambda channel: asyncssh.SFTPServer(channel, chroot=os.fsencode(root)),
-        ) as listener:
-            ready.set_result((listener.get_port(), asyncio.get_running_loop(), stop))
-            await stop.wait()
-
-    def run() -> None:
-        try:
-            asyncio.run(serve())
-        except Exception as error:  # noqa: BLE001 - handed to the thread that waits
-            ready.set_exception(error)
-
-    thread = threading.Thread(target=run, name="sandbox-sftp", daemon=True)
-    thread.start()
-    port, loop, stop = ready.result(timeout=30)
-    try:
-        yield SftpServer(
-            host=LOOPBACK,
-            port=port,
-            username=username,
-            password=password,
-            client_key=client_key.export_private_key().decode(),
-            host_key=host_key.export_public_key().decode().strip(),
-            root=root,
-        )
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(timeout=10)

@@ -3,8 +3,6 @@
 Run it as a script for a table; `make bench` collects `run()`. `--large` adds a file of two million claims.
 """
 
-from __future__ import annotations
-
 import os
 import resource
 import subprocess
@@ -13,9 +11,19 @@ import tempfile
 import time
 from collections.abc import Callable
 from io import StringIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import Any
 
+import oxedi
 import polars as pl
+from pyx12.error_handler import errh_null
+from pyx12.params import params
+from pyx12.x12context import X12ContextReader
+
+from edi.parts import parts
+from edi.reader import write_tables
+from edi.remittance import read_remittance_parts
 
 CLAIMS = 200_000
 LINES = 3
@@ -37,7 +45,8 @@ def remittance(claims: int) -> bytes:
     """Write an 835 that balances, of `claims` claims with three lines each, about 570 bytes a claim."""
     number = pl.int_range(claims).cast(pl.String).str.zfill(8)
     line = [
-        f"SVC*HC:{code}*60*38.42**1~DTM*472*20261015~CAS*CO*45*11.19**253*.78~CAS*PR*2*9.61~REF*6R*R{{}}-{n:02}~AMT*B6*48.81~"
+        f"SVC*HC:{code}*60*38.42**1~DTM*472*20261015~CAS*CO*45*11.19**253*.78~CAS*PR*2*9.61~"
+        f"REF*6R*R{{}}-{n:02}~AMT*B6*48.81~"
         for n, code in enumerate(_CODES[:LINES], 1)
     ]
     text = pl.select(
@@ -50,13 +59,85 @@ def remittance(claims: int) -> bytes:
     paid = f"{claims * 11526 // 100}.{claims * 11526 % 100:02}"
     head = _HEAD.format(paid=paid)
     segments = head.count("~") - 2 + claims * (6 + 6 * LINES) + 1
-    return (head + text.str.join("").item() + _TAIL.format(segments=segments)).encode()
+    body: str = text.str.join("").item()
+    return (head + body + _TAIL.format(segments=segments)).encode()
 
 
-def _seconds(task: Callable[[], object], repeats: int = 3) -> float:
+def _cpu_seconds(task: Callable[[], object], repeats: int = 3) -> float:
+    """Take the best of some runs in seconds of one core, so that other work on the machine counts little."""
+
     def once() -> float:
-        start = time.perf_counter()
+        start = time.process_time()
         task()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     return min(once() for _ in range(repeats))
+
+
+def _read(data: bytes | mmap) -> int:
+    return sum(len(part.claims) for part in read_remittance_parts(parts(data)))
+
+
+def _read_with_oxedi(data: bytes) -> int:
+    return len(oxedi.parse(data).tables.to_polars()["claims"])
+
+
+def _read_with_pyx12(data: bytes) -> int:
+    """Walk the claims with pyx12's context reader, its way of reading a file by its map."""
+    reader = X12ContextReader(params(), errh_null(), StringIO(data.decode()))
+    return sum(1 for node in reader.iter_segments("2100") if node.id == "2100")
+
+
+def _peak_megabytes(path: Path) -> float:
+    """Read a file to Parquet in a process of its own, and ask it for the most memory it held."""
+    run_ = subprocess.run(
+        [sys.executable, __file__, "--memory", str(path)],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    return float(run_.stdout)
+
+
+def run(*, large: bool = False) -> list[dict[str, Any]]:
+    """Measure; each row: name, value, unit, goal, and the ratio that the goal is about (null for none)."""
+    data, share = remittance(CLAIMS), remittance(SHARE)
+    ours = CLAIMS / _cpu_seconds(lambda: _read(data))
+    theirs = CLAIMS / _cpu_seconds(lambda: _read_with_oxedi(data))
+    slow = SHARE / _cpu_seconds(lambda: _read_with_pyx12(share), repeats=1)
+    unit = "claims/s and core"
+    rows: list[dict[str, Any]] = [
+        {"name": "835, ours", "value": ours, "unit": unit, "goal": None, "ratio": None},
+        {"name": "835, beside oxedi", "value": theirs, "unit": unit, "goal": 2, "ratio": ours / theirs},
+        {"name": "835, beside pyx12", "value": slow, "unit": unit, "goal": 300, "ratio": ours / slow},
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "remittance.835"
+        path.write_bytes(data)
+        peak = _peak_megabytes(path)
+        rows.append({"name": "835, memory", "value": peak, "unit": "MB", "goal": 500, "ratio": peak / 500})
+        if large:
+            path.write_bytes(remittance(CLAIMS * LARGE))
+            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as mapped:
+                speed = CLAIMS * LARGE / _cpu_seconds(lambda: _read(mapped), repeats=1)
+            name = f"835, {LARGE} times as large"
+            rows.append({"name": name, "value": speed, "unit": unit, "goal": 0.8, "ratio": speed / ours})
+            peak = _peak_megabytes(path)
+            rows.append({"name": f"{name}, memory", "value": peak, "unit": "MB", "goal": None, "ratio": None})
+    return rows
+
+
+def _memory(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_tables(path, Path(folder))
+    sys.stdout.write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+if __name__ == "__main__":
+    if "--memory" in sys.argv:
+        _memory(Path(sys.argv[-1]))
+    else:
+        for row in run(large="--large" in sys.argv):
+            ratio = "" if row["ratio"] is None else f"{row['ratio']:8.2f}"
+            sys.stdout.write(f"{row['name']:32} {row['value']:12,.0f} {row['unit']:18} {ratio}\n")

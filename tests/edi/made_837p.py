@@ -96,15 +96,15 @@ def example() -> tuple[pl.DataFrame, pl.DataFrame]:
 def many(claims: int, lines: int = 3) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Any number of claims of two billing providers, each with a 99457 and 99458s."""
     one, _ = example()
-    number = pl.format("R2611{}1", pl.col("index").cast(pl.String).str.zfill(11))
-    total = pl.lit(60 + 50 * (lines - 1)).cast(pl.Decimal(12, 2))
+    index = pl.col("index")
     heads = pl.DataFrame({"index": range(claims)}).join(one, how="cross")
     heads = heads.with_columns(
-        claim_number=number,
-        total_charge=total,
-        billing_npi=pl.when(pl.col("index") % 3 == 0).then("billing_npi").otherwise("rendering_npi"),
-        subscriber_last_name=pl.format("DOE{}", pl.col("index") % 997),
-        subscriber_birth_date=pl.date(1930, 1, 1) + pl.duration(days=pl.col("index") % 9973),
+        claim_number=pl.format("R2611{}1", index.cast(pl.String).str.zfill(11)),
+        total_charge=pl.lit(60 + 50 * (lines - 1)).cast(pl.Decimal(12, 2)),
+        billing_npi=pl.when(index % 3 == 0).then("billing_npi").otherwise("rendering_npi"),
+        subscriber_last_name=pl.format("DOE{}", index % 997),
+        subscriber_address_line=pl.format("{} OAK AVE", index % 9973),
+        subscriber_birth_date=pl.date(1930, 1, 1) + pl.duration(days=index % 9973),
     )
     first = pl.col("line_number") == 1
     rows = pl.DataFrame({"line_number": range(1, lines + 1)}).with_columns(
@@ -113,6 +113,14 @@ def many(claims: int, lines: int = 3) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     rest = line_frame({}).drop("claim_number", "line_number", "code", "charge", "line_control_number")
     suffix = pl.col("line_number").cast(pl.String).str.zfill(2)
-    made = heads.select("claim_number").join(rows, how="cross").join(rest, how="cross")
-    made = made.with_columns(line_control_number=pl.format("{}-{}", "claim_number", suffix))
-    return heads.select(CLAIM_COLUMNS.keys()), made.select(LINE_COLUMNS.keys())
+    made = heads.select("claim_number", "index").join(rows, how="cross").join(rest, how="cross")
+    made = made.with_columns(
+        line_control_number=pl.format("{}-{}", "claim_number", suffix),
+        date_of_service=pl.date(2026, 11, 1) + pl.duration(days=index % 29),
+    )
+    # Copied row by row: a column of one repeated value would flatter whoever measures with it.
+    everything = pl.Series(range(claims)), pl.Series(range(claims * lines))
+    return (
+        heads.select(CLAIM_COLUMNS.keys())[everything[0]],
+        made.select(LINE_COLUMNS.keys())[everything[1]],
+    )

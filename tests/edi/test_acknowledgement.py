@@ -1,7 +1,5 @@
 """TA1, 999 and 997: what became of our interchange, group and transaction sets, and where the fault was."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from edi.acknowledgement import Acknowledgements, read_acknowledgements

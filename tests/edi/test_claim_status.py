@@ -1,7 +1,5 @@
 """The 277CA: every status of every level, with whose word it is and which claim or line it is about."""
 
-from __future__ import annotations
-
 from datetime import date
 from decimal import Decimal
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The reader of any file: the JSON document of the contract, its exit code, and no traceback ever."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from pathlib import Path
@@ -195,7 +193,9 @@ def test_no_mutilated_file_makes_the_reader_raise(data: st.DataObject) -> None:
             case "drop":
                 del text[at : at + data.draw(st.integers(1, 30))]
             case "put":
-                text[at:at] = data.draw(st.binary(min_size=1, max_size=8) | st.sampled_from([b"~", b"*", b":"]))
+                text[at:at] = data.draw(
+                    st.binary(min_size=1, max_size=8) | st.sampled_from([b"~", b"*", b":"])
+                )
             case "splice":
                 start = data.draw(st.integers(0, len(second)))
                 text[at:at] = second[start : start + 200]
@@ -209,9 +209,27 @@ def test_no_mutilated_file_makes_the_reader_raise(data: st.DataObject) -> None:
     st.lists(
         st.tuples(
             st.sampled_from(
-                ["ISA", "GS", "ST", "BPR", "TRN", "CLP", "SVC", "CAS", "PLB", "HL", "STC", "AK2", "IK5", "SE", "TA1"]
+                [
+                    "ISA",
+                    "GS",
+                    "ST",
+                    "BPR",
+                    "TRN",
+                    "CLP",
+                    "SVC",
+                    "CAS",
+                    "PLB",
+                    "HL",
+                    "STC",
+                    "AK2",
+                    "IK5",
+                    "SE",
+                    "TA1",
+                ]
             ),
-            st.lists(st.sampled_from(["", "1", "835", "277", "999", "20", "-1.5", "A:B", "9" * 20, "20261301"])),
+            st.lists(
+                st.sampled_from(["", "1", "835", "277", "999", "20", "-1.5", "A:B", "9" * 20, "20261301"])
+            ),
         ),
         max_size=30,
     )

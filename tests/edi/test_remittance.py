@@ -1,7 +1,5 @@
 """The 835: every amount, code and place lands where it belongs, and what does not add up is said."""
 
-from __future__ import annotations
-
 from datetime import date
 from decimal import Decimal
 from pathlib import Path

@@ -1,11 +1,9 @@
 """Every sample file by other people: what it yields, beside the index of the samples and beside oxedi.
 
-`samples_expected.csv` holds one row per file. Its figures for 835 files are compared here with two judges that
-know nothing of our reader: the index (segments, claims, balances, counted when the samples were gathered) and
+`samples_expected.csv` holds one row per file. Its figures for 835 files are compared here with two judges
+that know nothing of our reader: the index (segments and balances, counted when the samples were gathered) and
 oxedi (counts and sums). A difference has its reason in `EXPLAINED`.
 """
-
-from __future__ import annotations
 
 import csv
 import json
@@ -90,7 +88,9 @@ def expected() -> dict[str, dict[str, str]]:
 def index() -> dict[str, list[str]]:
     """The rows of the samples' index by file name."""
     lines = (SAMPLES / "INDEX.md").read_text().splitlines()
-    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines if line.startswith("|")]
+    cells = [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)] for line in lines if line.startswith("|")
+    ]
     return {row[1]: row for row in cells}
 
 

@@ -1,7 +1,5 @@
 """The tokenizer: whatever the bytes are, they are cut, numbered and given back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edi.segments import Document, parts
+from edi.parts import parts
+from edi.segments import Document, code
 
 FILES = Path(__file__).parent / "files"
-ISA = (
-    b"ISA*00*          *00*          *ZZ*PAYER          *ZZ*CLINIC         *261110*1200*^*00501*000000001*0*T*:~"
+ISA = b"ISA*00*          *00*          *ZZ*PAYER          *ZZ*CLINIC         *261110*1200*^*00501*000000001*0*T*:~"
+BODY = (
+    b"GS*HP*PAYER*CLINIC*20261110*1200*1*X*005010X221A1~ST*835*0001~BPR*I*5~SE*3*0001~GE*1*1~IEA*1*000000001~"
 )
-BODY = b"GS*HP*PAYER*CLINIC*20261110*1200*1*X*005010X221A1~ST*835*0001~BPR*I*5~SE*3*0001~GE*1*1~IEA*1*000000001~"
 
 
 def tags(document: Document) -> list[str]:
@@ -128,9 +127,9 @@ def test_parts_hold_the_same_segments_as_the_whole(size: int) -> None:
 
 
 def test_a_code_is_packed_alike_in_a_document_and_by_itself() -> None:
-    from edi.segments import code
-
-    document = Document.read(ISA + BODY.replace(b"BPR*I*5~", b"REF*6R*1~DTM*472*1~REF**1~REF*ABCDE*1~XY*WXYZ~"))
+    document = Document.read(
+        ISA + BODY.replace(b"BPR*I*5~", b"REF*6R*1~DTM*472*1~REF**1~REF*ABCDE*1~XY*WXYZ~")
+    )
     rows = document.rows("REF", "DTM", "XY")
     assert document.codes(rows, 1).tolist() == [code("6R"), code("472"), 0, 0, code("WXYZ")]
 

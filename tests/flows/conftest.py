@@ -1,24 +1,15 @@
-"""Fixtures of the flow tests: one Prefect server for the session, a sample month, and a way to run it."""
+"""Fixtures of the flow tests: a sample month, and a way to run it."""
 
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from infra.sandbox.month import make_month
 from tests.flows.months import Outputs, RunMonth, SampleMonth
 
 MONTH = date(2026, 10, 1)
 TODAY = "2026-11-23T12:00:00+00:00"
-
-
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """A Prefect server and database of this session alone."""
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
 
 
 @pytest.fixture(scope="session")

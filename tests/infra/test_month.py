@@ -185,6 +185,17 @@ def test_each_format_says_the_same(file_format: str, tmp_path: Path) -> None:
     assert_frame_equal(*read)
 
 
+def test_two_columns_are_there_that_nobody_asked_for(made: MonthMade, folder: Path) -> None:
+    found = {
+        (name, column)
+        for name, dataset in DATASETS.items()
+        for _, frame in _objects(folder, name)
+        for column in frame.columns
+        if column not in dataset.types
+    }
+    assert found == {("time-entries", "app_version"), ("device-readings", "battery_percent")}
+
+
 def test_member_ids_and_npis_are_well_formed_and_nobody_shares_one(made: MonthMade, folder: Path) -> None:
     patients = pl.concat(
         [

@@ -1,4 +1,4 @@
-"""An outbox for the payer's tests: any number of plain claims of the sandbox's practices, as one 837P file."""
+"""An outbox for the payer's tests: any number of plain claims of the sandbox's practices, as one 837P."""
 
 from datetime import date, datetime
 from typing import Final
@@ -44,7 +44,9 @@ def _drawn(claims: int, control_number: int) -> pl.DataFrame:
     practices = table("practices.csv").rename({"npi": "billing_npi"})
     dealt = practices[(numbers % len(practices)).tolist()]
     return dealt.with_columns(
-        claim_number=pl.format("R2610{}{}0", pl.lit(str(control_number).zfill(3)), pl.Series(numbers).cast(pl.String).str.zfill(8)),
+        claim_number=pl.format(
+            "R{}{}26100", pl.Series(numbers).cast(pl.String).str.zfill(8), pl.lit(f"{control_number:03}")
+        ),
         member_id=member_ids(numbers + control_number * 1_000_000),
         add_ons=pl.Series(numbers % 5 - 1).clip(0, 3),
         is_advantage=pl.Series(numbers % 9 == 4),
@@ -55,10 +57,11 @@ def _whole(drawn: pl.DataFrame) -> pl.DataFrame:
     nothing = pl.lit(None, dtype=pl.String)
     is_advantage = pl.col("is_advantage")
     fixed = {
-        "place_of_service_code": "11", "frequency_code": "1", "benefits_assignment_code": "Y", "release_code": "Y",
-        "subscriber_last_name": "O'Brien", "subscriber_first_name": "Zoë", "subscriber_address_line": "1 Oak Ave",
-        "subscriber_city": "Dallas", "subscriber_state": "TX", "subscriber_postal_code": "75001", "subscriber_sex": "F",
-        "rendering_npi": "1900000005", "rendering_last_name": "Smith", "rendering_first_name": "Alex",
+        "place_of_service_code": "11", "frequency_code": "1", "benefits_assignment_code": "Y",
+        "release_code": "Y", "subscriber_last_name": "O'Brien", "subscriber_first_name": "Zoë",
+        "subscriber_address_line": "1 Oak Ave", "subscriber_city": "Dallas", "subscriber_state": "TX",
+        "subscriber_postal_code": "75001", "subscriber_sex": "F", "rendering_npi": "1900000005",
+        "rendering_last_name": "Smith", "rendering_first_name": "Alex",
         "rendering_taxonomy_code": "207R00000X",
     }  # fmt: skip
     return drawn.select(

@@ -1,0 +1,212 @@
+"""Metrics: the figures finance judges a billing office by, each with its formula.
+
+Made from the books and their reconciliation; `rpmclaims reconcile` shows them. A metric whose denominator
+is zero has no value, and so has one whose data the ledger does not hold. What a line or a claim comes to
+belongs to `billing.reconciliation`.
+
+Source: RESPONSES_GUIDE of this project, metrics finance expects (HFMA's MAP keys among them).
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from billing.books import Books, states
+from billing.deposits import Reassociation
+from billing.reconciliation import Reconciliation
+
+DAYS_OF_CHARGES: Final = 90  # average daily charges are those of the last ninety days
+OLD_DAYS: Final = 90
+# Who moves claims without a person: the flows themselves.
+PRODUCT_ACTORS: Final = ("month_end", "submission", "collection", "submit", "collect", "file")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: what it is called, how it is worked out, and what is commonly aimed at."""
+
+    name: str
+    unit: str  # share, days, dollars, count
+    formula: str
+    target: str = ""
+
+
+METRICS: Final = (
+    Metric("clean_claim_rate", "share", "claims never rejected and never sent again ÷ claims sent", "≥ 95 %"),
+    Metric("touchless_claim_rate", "share", "claims that reached the payer and that no person ever moved ÷ claims sent", "rising"),
+    Metric("front_end_acceptance", "share", "claims the payer accepted (277CA A2, or adjudicated) ÷ claims sent", "≥ 98 %"),
+    Metric("first_pass_resolution", "share", "first versions adjudicated with no line denied, reversed or unanswered ÷ claims adjudicated", "≥ 90 %"),
+    Metric("denial_rate_lines", "share", "lines denied ÷ lines adjudicated (sequestration is no denial)", "< 5 %"),
+    Metric("denial_rate_dollars", "share", "charges of lines denied ÷ charges of lines adjudicated", "< 5 %"),
+    Metric("days_in_ar", "days", "open balance ÷ (charges of the last 90 days by date of service ÷ 90); gross", "< 40"),
+    Metric("ar_over_90_days", "share", "open balance older than 90 days by date of service ÷ open balance", "< 10 %"),
+    Metric("net_collection_rate", "share", "paid by payers ÷ (charges − contractual) of claims adjudicated", "≥ 95 %"),
+    Metric("remit_lag", "days", "median of (payment date − day sent) over claims paid", "14–30"),
+    Metric("days_to_bill", "days", "median of (day sent − date of service) over claims sent"),
+    Metric("variance", "dollars", "Σ (expected − paid) over lines answered", "≈ 0"),
+    Metric("unmatched_remits", "count", "claims of remittances that match none of ours", "0"),
+    Metric("unmatched_remits_dollars", "dollars", "Σ paid of those claims", "0"),
+    Metric("unmatched_remits_oldest", "days", "age of the oldest of them", "≤ 5"),
+    Metric("unapplied_cash", "dollars", "deposits − payments posted to which they belong", "0"),
+    Metric("cost_to_collect", "share", "billing cost ÷ cash; the ledger does not know the cost", "falling"),
+    Metric("enrolled_patients", "count", "patients enrolled, last run of each month"),
+    Metric("eligible_share", "share", "patients eligible ÷ patients enrolled"),
+    Metric("billed_share", "share", "patients billed ÷ patients enrolled"),
+    Metric("minutes_billed_share", "share", "minutes billed ÷ minutes logged"),
+    Metric("minutes_stranded", "count", "counted minutes that fund no unit"),
+    Metric("units_per_claim", "count", "units ÷ claims, over claims sent"),
+    Metric("no_interaction_patients", "count", "patients held because nobody talked with them"),
+)  # fmt: skip
+
+
+def metrics(
+    books: Books, reconciliation: Reconciliation, reassociation: Reassociation
+) -> pl.DataFrame:
+    """Work every metric out.
+
+    Returns:
+        One row per metric, in the order of METRICS: metric, value (null: cannot be known), unit, numerator,
+        denominator, target, formula.
+    """
+    parts = {
+        **_of_claims(books, reconciliation),
+        **_of_money(books, reconciliation),
+        **_of_remittances(books, reassociation),
+        **_of_runs(books),
+    }
+    rows = [
+        {
+            "metric": metric.name,
+            "value": _ratio(*parts[metric.name]),
+            "unit": metric.unit,
+            "numerator": _number(parts[metric.name][0]),
+            "denominator": _number(parts[metric.name][1]),
+            "target": metric.target,
+            "formula": metric.formula,
+        }
+        for metric in METRICS
+    ]
+    schema = {
+        **dict.fromkeys(("metric", "value", "unit", "numerator", "denominator"), pl.Float64),
+        **dict.fromkeys(("metric", "unit", "target", "formula"), pl.String),
+    }
+    names = ("metric", "value", "unit", "numerator", "denominator", "target", "formula")
+    return pl.DataFrame(rows, schema={name: schema[name] for name in names}, orient="row")
+
+
+def _of_claims(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[Any, Any]]:
+    """Count claims; a claim counts as sent once it left, whatever became of it."""
+    lines = reconciliation.lines
+    mine = lines.select("claim_id").unique()
+    events = books.events.join(mine, on="claim_id", how="semi")
+    moved = pl.col("to_state")
+    facts = events.group_by("claim_id").agg(
+        was_sent=(moved != "built").any(),
+        was_rejected=(moved == "rejected").any(),
+        was_accepted=moved.is_in(["accepted", "adjudicated"]).any(),
+        was_touched=(~pl.col("actor").str.split(":").list.first().is_in(PRODUCT_ACTORS)).any(),
+    )
+    claims = (
+        books.claims.join(facts, on="claim_id")
+        .join(states(books), on="claim_id")
+        .filter("was_sent")
+        .with_columns(is_first=(pl.col("version") == 1) & ~pl.col("was_rejected"))
+    )
+    answers = lines.filter(pl.col("answer") != "waiting").group_by("claim_id").agg(
+        is_settled=pl.col("answer").is_in(["paid", "claim_level"]).all() & (pl.col("taken_back") == 0).all(),
+    )  # fmt: skip
+    adjudicated = claims.join(answers, on="claim_id")
+    sent = claims.height
+    clean = claims.filter("is_first")
+    reached = clean.filter("was_accepted", ~pl.col("was_touched"))
+    to_bill = (pl.col("sent_at").dt.date() - pl.col("date_of_service")).dt.total_days()
+    units = lines.join(claims, on="claim_id", how="semi")["units"].sum()
+    return {
+        "clean_claim_rate": (clean.height, sent),
+        "touchless_claim_rate": (reached.height, sent),
+        "front_end_acceptance": (claims.filter("was_accepted").height, sent),
+        "first_pass_resolution": (
+            adjudicated.filter("is_first", "is_settled").height,
+            adjudicated.height,
+        ),
+        "days_to_bill": (claims.select(to_bill.median()).item(), 1),
+        "units_per_claim": (units, sent),
+    }
+
+
+def _of_money(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[Any, Any]]:
+    """Add dollars up, of the lines of the report."""
+    lines = reconciliation.lines
+    answered = lines.filter(~pl.col("answer").is_in(["waiting", "replaced"]), pl.col("line_number").is_not_null())
+    denied = answered.filter(pl.col("answer") == "denied")
+    owed = lines.filter("is_billed")
+    age = (pl.lit(books.as_of) - pl.col("date_of_service")).dt.total_days()
+    recent = owed.filter(age < DAYS_OF_CHARGES)["billed"].sum()
+    adjudicated = lines.filter(pl.col("answer") != "waiting", "is_live")
+    paid = lines.filter(pl.col("answer") == "paid", pl.col("paid") > 0).unique("claim_id")
+    lag = (pl.col("last_posted_on") - pl.col("sent_on")).dt.total_days()
+    return {
+        "denial_rate_lines": (denied.height, answered.height),
+        "denial_rate_dollars": (denied["billed"].sum(), answered["billed"].sum()),
+        "days_in_ar": (owed["open"].sum(), float(recent) / DAYS_OF_CHARGES),
+        "ar_over_90_days": (owed.filter(age > OLD_DAYS)["open"].sum(), owed["open"].sum()),
+        "net_collection_rate": (
+            adjudicated["paid"].sum(),
+            adjudicated["billed"].sum() - adjudicated["contractual"].sum(),
+        ),
+        "remit_lag": (paid.select(lag.median()).item(), 1),
+        "variance": (lines["variance"].sum(), 1),
+    }
+
+
+def _of_remittances(books: Books, reassociation: Reassociation) -> dict[str, tuple[Any, Any]]:
+    """Count what nobody has matched; it belongs to no month, so it is the same in every report."""
+    unmatched = books.remittance_claims.filter(pl.col("claim_id").is_null()).join(
+        books.remittances, on="remittance_id"
+    )
+    age = (pl.lit(books.as_of) - pl.col("received_at").dt.date()).dt.total_days()
+    oldest = unmatched.select(age.max()).item()
+    return {
+        "unmatched_remits": (unmatched.height, 1),
+        "unmatched_remits_dollars": (unmatched["paid"].sum(), 1),
+        "unmatched_remits_oldest": (oldest, 1),
+        "unapplied_cash": (reassociation.unapplied, 1),
+        "cost_to_collect": (None, 1),
+    }
+
+
+def _of_runs(books: Books) -> dict[str, tuple[Any, Any]]:
+    """Take the funnel of the last run of each month and source."""
+    latest = books.runs.sort("finished_at").group_by("month", "source").last()
+    funnels = [json.loads(summary).get("funnel") or {} for summary in latest["summary"]]
+
+    def total(name: str) -> Any:
+        return sum(funnel.get(name) or 0 for funnel in funnels) if funnels else None
+
+    silent = sum(
+        hold["patients"]
+        for funnel in funnels
+        for hold in funnel.get("holds", ())
+        if hold["reason"] == "NO_LIVE_INTERACTION"
+    )
+    enrolled = total("patients_enrolled")
+    return {
+        "enrolled_patients": (enrolled, 1),
+        "eligible_share": (total("patients_eligible"), enrolled),
+        "billed_share": (total("patients_billed"), enrolled),
+        "minutes_billed_share": (total("minutes_billed"), total("minutes_logged")),
+        "minutes_stranded": (total("minutes_stranded"), 1),
+        "no_interaction_patients": (silent if funnels else None, 1),
+    }
+
+
+def _number(part: Any) -> float | None:
+    return None if part is None else float(part)
+
+
+def _ratio(numerator: Any, denominator: Any) -> float | None:
+    """Divide, or know that there is nothing to divide by."""
+    above, below = _number(numerator), _number(denominator)
+    return None if above is None or not below else round(above / below, 4)

@@ -1,0 +1,141 @@
+"""Approvals: whose word a month's files need before they leave, and whose word they have.
+
+`tasks.submitting` asks before it sends, `tasks.operations` writes down what a person said. The thresholds are
+settings; an approval is for exact bytes, so a file that changes needs a new one.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import polars as pl
+import sqlalchemy as sa
+
+import schemas.ledger_ops  # noqa: F401  its tables belong to the ledger
+from schemas.errors import Refused
+from schemas.settings import Settings
+from tasks import database
+from tasks.claim_states import INTERCHANGE, TABLES
+from tasks.ledger import MONTH_RUN, Ledger
+from tasks.storage import storage_at
+
+APPROVAL: Final = TABLES["approval"]
+
+
+@dataclass(frozen=True)
+class MonthOfFiles:
+    """The files of one month and output, and what is known about the run that made them."""
+
+    month: date
+    output: str
+    files: pl.DataFrame  # every column of the ledger's interchanges that are not void
+    started_by: str | None
+    rows_read: int
+    rows_quarantined: int
+    approved: frozenset[tuple[int, str]]  # file and sha256
+
+    @property
+    def claim_count(self) -> int:
+        """Claims of the month, sent or not."""
+        return int(self.files["claim_count"].sum())
+
+    @property
+    def money(self) -> Decimal:
+        """Charges of the month, sent or not."""
+        return Decimal(self.files["total_charge"].cast(pl.Decimal(38, 2)).sum() or 0)
+
+    @property
+    def quarantine_share(self) -> Decimal:
+        """Refused rows of all rows read."""
+        return Decimal(self.rows_quarantined) / max(1, self.rows_read)
+
+
+def month_of_files(ledger: Ledger, month: date, output: str) -> MonthOfFiles:
+    """Look up what the newest month-end of an output left.
+
+    Raises:
+        Refused: If there is none, or it did not come to its end.
+    """
+    with database.reading(ledger.engine) as connection:
+        found = connection.execute(
+            sa.select(MONTH_RUN).where(MONTH_RUN.c.month == month).order_by(MONTH_RUN.c.started_at)
+        ).mappings()
+        place = storage_at(output).uri
+        runs = [dict(run) for run in found if storage_at(run["output"]).uri == place]
+        newest = _newest(runs, month, output)
+        sources = sorted({run["source"] for run in runs})
+        files = database.query(
+            connection,
+            sa.select(*INTERCHANGE.c).where(
+                INTERCHANGE.c.month == month,
+                INTERCHANGE.c.source.in_(sources),
+                INTERCHANGE.c.state != "void",
+            ),
+        ).rename({"id": "interchange_id"})
+        words = connection.execute(
+            sa.select(APPROVAL.c.interchange_id, APPROVAL.c.sha256).where(
+                APPROVAL.c.interchange_id.in_(files["interchange_id"].to_list())
+            )
+        )
+        approved = frozenset((number, sha256) for number, sha256 in words)
+    read, quarantined = _rows(newest["summary"])
+    return MonthOfFiles(
+        month=month,
+        output=output,
+        files=files.sort("sender_id", "receiver_id", "control_number"),
+        started_by=newest["started_by"],
+        rows_read=read,
+        rows_quarantined=quarantined,
+        approved=approved,
+    )
+
+
+def _newest(runs: Sequence[Mapping[str, Any]], month: date, output: str) -> Mapping[str, Any]:
+    """Pick the newest run; one that did not end leaves files nobody has looked at."""
+    if not runs:
+        raise Refused(f"No month-end of {month:%Y-%m} has written to {output}: run it first.")
+    newest = [run for run in runs if run["started_at"] == runs[-1]["started_at"]]
+    done = [run for run in newest if run["state"] == "done"]
+    if not done:
+        raise Refused(f"The last month-end of {month:%Y-%m} did not come to its end: run it again, then submit.")
+    return done[-1]
+
+
+def _rows(summary: Mapping[str, Any]) -> tuple[int, int]:
+    """Add up the rows read and refused that a run's funnel tells of."""
+    sources = summary.get("funnel", {}).get("sources", [])
+    return (
+        sum(totals["rows_read"] - totals["rows_elsewhere"] for totals in sources),
+        sum(totals["rows_quarantined"] for totals in sources),
+    )
+
+
+def why_approval_is_needed(found: MonthOfFiles, settings: Settings) -> str | None:
+    """Say which threshold a month is above; None where it is above none."""
+    for is_above, said in (
+        (
+            _above(found.money, settings.approval_over_money),
+            f"{found.month:%Y-%m} charges ${found.money:,.2f}, which is more than "
+            f"RPMCLAIMS_APPROVAL_OVER_MONEY (${settings.approval_over_money})",
+        ),
+        (
+            _above(found.claim_count, settings.approval_over_claims),
+            f"{found.month:%Y-%m} has {found.claim_count:,} claims, which is more than "
+            f"RPMCLAIMS_APPROVAL_OVER_CLAIMS ({settings.approval_over_claims})",
+        ),
+        (
+            _above(found.quarantine_share, settings.approval_over_quarantine_share),
+            f"{found.quarantine_share:.1%} of the rows of {found.month:%Y-%m} are in quarantine, which is more "
+            f"than RPMCLAIMS_APPROVAL_OVER_QUARANTINE_SHARE ({settings.approval_over_quarantine_share})",
+        ),
+    ):
+        if is_above:
+            return said
+    return None
+
+
+def _above(figure: Decimal | int, threshold: Decimal | int | None) -> bool:
+    return threshold is not None and figure > threshold

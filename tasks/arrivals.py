@@ -1,0 +1,151 @@
+"""Arrivals: what kind of file came back, whether it came before, and which of its payments may be posted.
+
+`tasks.posting` asks before it writes. Two files, or two payments, are the same when they say the same under the
+same numbers, whatever their line breaks; a sender who uses his numbers twice for different things is heard.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from billing.digests import digests
+from schemas.answers import Answers
+
+MONEY: Final = pl.Decimal(12, 2)
+LARGEST: Final = 10**10  # the ledger's money ends here
+KINDS: Final = {"TA1": "TA1", "999": "999", "997": "999", "277": "277CA", "835": "835"}
+PAYMENT_NUMBERS: Final = ("payer_id", "trace_number", "trace_payer_id", "payment_date", "amount")
+
+
+@dataclass(frozen=True)
+class ArrivedFile:
+    """One file as it was taken from the inbox; its bytes lie at `uri`."""
+
+    sha256: str
+    name: str
+    origin: str
+    uri: str
+    size: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a file is and under which numbers it came."""
+
+    kind: str
+    sender_id: str | None
+    interchange_control_number: str | None
+    group_control_number: str | None
+    content_sha256: str
+
+
+def identify(answers: Answers, payments: pl.DataFrame) -> Identity:
+    """Say what a file is.
+
+    Args:
+        payments: What `judged` returned.
+    """
+    types = answers.transactions["type"].to_list() + answers.acknowledgements["kind"].to_list()
+    kinds = {KINDS.get(kind, "other") for kind in types}
+    said = pl.concat(
+        [
+            payments.select(text="content_sha256"),
+            *(_texts(frame) for frame in (answers.statuses, answers.acknowledgements, answers.errors)),
+        ]
+    )["text"]
+    ids = ("sender_id", "interchange_control_number", "group_control_number")
+    envelopes = pl.concat(
+        [answers.transactions.select(ids), answers.interchanges.select(pl.col(ids[:2]))], how="diagonal"
+    )
+    first = envelopes.row(0) if envelopes.height else (None, None, None)
+    digest = digests(pl.Series(["\n".join(said)]))[0]
+    return Identity(kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "unknown", *first, digest)
+
+
+def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
+    """Add to the payments whether they may be posted, on which day, and what tells them apart.
+
+    Returns:
+        payments with difference (claims less PLBs less BPR02), is_whole (every claim and line of it balances, and
+        the ledger can hold every amount), posted_on, identity_key and content_sha256.
+    """
+    of_claim = answers.claims.select("claim", "payment")
+    lines = answers.lines.join(of_claim, on="claim")
+    adjustments = answers.adjustments.join(of_claim, on="claim")
+    plbs = answers.provider_adjustments
+    broken = pl.concat(
+        [
+            answers.claims.filter(~pl.col("is_balanced") | _is_unlike_lines() | is_too_large("charge", "paid")),
+            lines.filter(~pl.col("is_balanced") | is_too_large("charge", "paid")),
+            adjustments.filter(is_too_large("amount")),
+            plbs.filter(is_too_large("amount")),
+        ],
+        how="diagonal_relaxed",
+    )["payment"].unique()
+    none = pl.lit(0, pl.Decimal(38, 2))
+    sums = [
+        frame.group_by("payment").agg(pl.col(column).cast(pl.Decimal(38, 2)).sum().alias(name))
+        for frame, column, name in ((answers.claims, "paid", "paid"), (plbs, "amount", "withheld"))
+    ]
+    produced = answers.transactions.select("transaction", sent_on=pl.coalesce("group_date", "interchange_date"))
+    payments = answers.payments.join(produced, on="transaction", how="left", maintain_order="left")
+    for total in sums:
+        payments = payments.join(total, on="payment", how="left", maintain_order="left")
+    difference = pl.col("paid").fill_null(none) - pl.col("withheld").fill_null(none) - pl.col("amount")
+    numbers = pl.concat_str((pl.col(name).cast(pl.String).fill_null("") for name in PAYMENT_NUMBERS), separator="|")
+    return (
+        payments.join(_contents(answers), on="payment", how="left", maintain_order="left")
+        .with_columns(
+            difference=difference,
+            is_whole=pl.col("is_balanced") & ~pl.col("payment").is_in(broken.implode()) & ~is_too_large("amount"),
+            posted_on=pl.coalesce("payment_date", "production_date", "sent_on", pl.lit(received_at.date())),
+            content=pl.col("content").fill_null(""),
+            numbers=numbers,
+        )
+        .with_columns(pl.col("numbers").map_batches(digests).alias("identity_key"))
+        .with_columns(pl.col("content").map_batches(digests).alias("content_sha256"))
+        .drop("content", "numbers", "sent_on", "paid", "withheld")
+    )
+
+
+def _is_unlike_lines() -> pl.Expr:
+    """Tell where the lines are paid something else than the claim, without a reason at claim level."""
+    paid = pl.col("paid").cast(pl.Decimal(38, 2)).fill_null(pl.lit(0, pl.Decimal(38, 2)))
+    return (pl.col("lines_paid") != paid).fill_null(value=False)
+
+
+def is_too_large(*columns: str) -> pl.Expr:
+    """Tell whether an amount is more than the ledger can hold."""
+    return pl.any_horizontal((pl.col(name).abs() >= LARGEST).fill_null(value=False) for name in columns)
+
+
+def _contents(answers: Answers) -> pl.DataFrame:
+    """Write down what each payment says about money, so that two can be compared."""
+    of_claim = answers.claims.select("claim", "payment")
+    claims = ("claim_number", "status_code", "charge", "paid", "payer_claim_number")
+    lines = ("code", "charge", "paid", "line_control_number", "date_of_service")
+    adjustments = ("group_code", "reason_code", "amount")
+    plbs = ("provider_id", "reason_code", "reference", "amount")
+    parts = [
+        frame.select("payment", "segment", text=_text(*columns))
+        for frame, columns in (
+            (answers.claims, claims),
+            (answers.lines.join(of_claim, on="claim"), lines),
+            (answers.adjustments.join(of_claim, on="claim"), adjustments),
+            (answers.provider_adjustments, plbs),
+        )
+    ]
+    said = pl.concat(parts).sort("payment", "segment", maintain_order=True)
+    return said.group_by("payment", maintain_order=True).agg(content=pl.col("text").str.join("\n"))
+
+
+def _text(*columns: str) -> pl.Expr:
+    return pl.concat_str((pl.col(name).cast(pl.String).fill_null("") for name in columns), separator="|")
+
+
+def _texts(frame: pl.DataFrame) -> pl.DataFrame:
+    columns = [name for name in frame.columns if name != "segment"]
+    return frame.select(text=_text(*columns))

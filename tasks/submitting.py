@@ -1,0 +1,156 @@
+"""Submitting: the claim files of a month, from the output to the clearinghouse's outbox, each once.
+
+The flow `submission` calls these steps. A file is claimed in the ledger (`sending`), delivered, and only with
+the receipt in hand is it `sent`, its claims with it. Whoever finds a file claimed and not sent looks into the
+outbox: `tasks.exchange` takes what lies there as delivered. How files are written is `tasks.filing`'s.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from schemas.deliveries import Delivery, OutgoingFile, SubmissionPlan, SubmissionSummary
+from schemas.errors import Refused
+from schemas.settings import Settings, load_settings
+from tasks import database
+from tasks.approvals import MonthOfFiles, month_of_files, why_approval_is_needed
+from tasks.exchange import mailbox_at
+from tasks.filing import open_ledger
+from tasks.step import LOG, step
+from tasks.storage import NotFound, storage_at
+
+
+@step("plan-submission")
+def plan_submission(month: str, output: str, outbox: str | None) -> SubmissionPlan:
+    """Decide what is sent: every checked file of the month that has not left, if nothing stands against it.
+
+    Raises:
+        Refused: If there is no outbox, or no month-end of this output that ran to its end.
+    """
+    settings = load_settings()
+    target = outbox or settings.outbox
+    if not target:
+        raise Refused("There is no outbox to deliver to: set RPMCLAIMS_OUTBOX or pass --outbox.")
+    mailbox_at(target)
+    first = first_day(month)
+    with open_ledger() as ledger:
+        ledger.upgrade()
+        found = month_of_files(ledger, first, output)
+    kept_back = _kept_back(found.files, settings)
+    names = {kept.file_name for kept in kept_back}
+    unsent = found.files.filter(pl.col("state").is_in(["written", "sending"]))
+    to_send = [file for file in _outgoing(unsent) if file.file_name not in names]
+    return SubmissionPlan(
+        month=first,
+        output=output.rstrip("/"),
+        outbox=target.rstrip("/"),
+        to_send=to_send,
+        kept_back=kept_back,
+        sent_before=found.files.filter(pl.col("state") == "sent").height,
+        waits_for=_waits_for(found, to_send, settings),
+    )
+
+
+def first_day(month: str) -> date:
+    """Read a month as people write it."""
+    try:
+        return date.fromisoformat(f"{month}-01")
+    except ValueError:
+        raise Refused(f"A month is written like 2026-10; {month!r} is not one.") from None
+
+
+def _outgoing(files: pl.DataFrame) -> list[OutgoingFile]:
+    with_cents = files.with_columns(total_cents=(pl.col("total_charge") * 100).cast(pl.Int64))
+    return [OutgoingFile(**row) for row in with_cents.select(*OutgoingFile.model_fields).to_dicts()]
+
+
+def _kept_back(files: pl.DataFrame, settings: Settings) -> list[Delivery]:
+    """List the files that must not leave as they are, and why."""
+    only = settings.outbox_usage
+    reason = (
+        pl.when(pl.col("state") == "reserved")
+        .then(pl.lit("its check found errors: see findings/ beside it, mend the input and run the month again"))
+        .when((pl.col("state") == "written") & (pl.col("usage") != (only or pl.col("usage"))))
+        .then(
+            pl.format(
+                "it is marked {} (ISA15), and RPMCLAIMS_OUTBOX_USAGE lets only {} into this outbox: "
+                "check the payer's `usage`",
+                "usage",
+                pl.lit(only),
+            )
+        )
+    )
+    kept = files.with_columns(
+        reason=reason,
+        outcome=pl.lit("kept_back"),
+        uri=pl.lit(None, pl.String),
+        total_cents=(pl.col("total_charge") * 100).cast(pl.Int64),
+    ).filter(pl.col("reason").is_not_null())
+    return [Delivery(**row) for row in kept.select(*Delivery.model_fields).to_dicts()]
+
+
+def _waits_for(found: MonthOfFiles, to_send: Sequence[OutgoingFile], settings: Settings) -> str | None:
+    """Say what an approval is missing for, if one is needed and a file to send lacks it."""
+    why = why_approval_is_needed(found, settings)
+    missing = [file for file in to_send if (file.interchange_id, file.sha256) not in found.approved]
+    if why is None or not missing:
+        return None
+    return (
+        f"{why}, so {len(missing)} of {len(to_send)} files wait for an approval: "
+        f"`rpmclaims approve --month {found.month:%Y-%m} --output {found.output} --by NAME`, "
+        f"by somebody other than {found.started_by or 'who started the run'}."
+    )
+
+
+@step("deliver-file")
+def deliver_file(file: OutgoingFile, plan: SubmissionPlan) -> Delivery:
+    """Deliver one file once, however often and by however many this is asked.
+
+    Raises:
+        Refused: If its bytes are not the ones that were checked, or another file bears its name outside.
+    """
+    with open_ledger() as ledger, database.alone(ledger.engine):
+        if ledger.is_sent(file.interchange_id):
+            return _delivery(file, "was_there", None)
+        data = _checked_bytes(file, plan)
+        ledger.record_sending(file.interchange_id)
+        receipt = mailbox_at(plan.outbox).deliver(file.file_name, data)
+        ledger.record_sent(
+            file.interchange_id, receipt=receipt.model_dump(mode="json"), at=load_settings().clock()
+        )
+    LOG.info("%s: delivered, %d claims", file.file_name, file.claim_count)
+    return _delivery(file, "was_there" if receipt.was_there else "delivered", receipt.uri)
+
+
+def _checked_bytes(file: OutgoingFile, plan: SubmissionPlan) -> bytes:
+    """Read a file from the output and make sure that it is the one the ledger knows."""
+    storage = storage_at(plan.folder)
+    try:
+        data = storage.read(file.file_name)
+    except NotFound:
+        data = b""
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        raise Refused(
+            f"{storage.uri_of(file.file_name)} is not the file that was checked, so it was not sent: "
+            "run the month again to write it anew, then submit."
+        )
+    return data
+
+
+def _delivery(file: OutgoingFile, outcome: str, uri: str | None) -> Delivery:
+    known = file.model_dump(include=set(Delivery.model_fields))
+    return Delivery.model_validate({**known, "outcome": outcome, "uri": uri})
+
+
+def summarise(plan: SubmissionPlan, deliveries: Sequence[Delivery]) -> SubmissionSummary:
+    """Tell what left, what stayed, and whether somebody must look."""
+    return SubmissionSummary(
+        month=f"{plan.month:%Y-%m}",
+        outbox=plan.outbox,
+        deliveries=[*deliveries, *plan.kept_back],
+        sent_before=plan.sent_before,
+        waits_for=plan.waits_for,
+        needs_people=bool(plan.kept_back or plan.waits_for),
+    )
