@@ -17,17 +17,20 @@ import polars as pl
 from billing.reference.tables import PACKAGED, covers, read_table
 
 MONEY: Final = pl.Decimal(12, 2)
-POSTING_COLUMNS: Final = (
-    *("payment", "claim", "line", "segment", "number", "posted_on", "account", "amount"),
-    *("group_code", "reason_code", "reference"),
-)
+POSTINGS: Final = {
+    **dict.fromkeys(("payment", "claim", "line", "segment", "number"), pl.Int64()),
+    "posted_on": pl.Date(),
+    "account": pl.String(),
+    "amount": MONEY,
+    **dict.fromkeys(("group_code", "reason_code", "reference"), pl.String()),
+}
 DENIAL, PARTIAL = "denial", "other_adjustment"
 
 
 def postings_of(
     claims: pl.DataFrame,
     lines: pl.DataFrame,
-    adjustments: pl.DataFrame,
+    adjusted: pl.DataFrame,
     provider_adjustments: pl.DataFrame,
 ) -> pl.DataFrame:
     """Turn balanced payments into postings; an amount of nothing is no posting.
@@ -35,33 +38,31 @@ def postings_of(
     Args:
         claims: claim, payment, segment, paid, posted_on: one row per CLP.
         lines: line, claim, segment, paid: one row per SVC.
-        adjustments: claim, line (null at claim level), segment, number, group_code, reason_code, amount.
+        adjusted: What `with_accounts` returned for their adjustments.
         provider_adjustments: payment, segment, number, posted_on, reason_code, reference, amount.
 
     Returns:
-        POSTING_COLUMNS. What is paid on a claim beyond its lines stands at the claim (line null), so that
+        POSTINGS. What is paid on a claim beyond its lines stands at the claim (line null), so that
         the payments of a claim add up to CLP04.
     """
     of_claim = claims.select("claim", "payment", "posted_on")
-    paid_lines = lines.join(of_claim, on="claim").with_columns(amount="paid", number=pl.lit(0, pl.Int64))
     by_line = lines.group_by("claim").agg(on_lines=pl.col("paid").sum())
     rest = pl.col("paid") - pl.col("on_lines").fill_null(pl.lit(0, MONEY))
-    paid_claims = claims.join(by_line, on="claim", how="left").with_columns(
-        amount=rest.cast(MONEY), number=pl.lit(0, pl.Int64)
+    on_claims = claims.join(by_line, on="claim", how="left", maintain_order="left").with_columns(paid=rest)
+    on_lines = lines.select("claim", "line", "segment", "paid").join(of_claim, on="claim")
+    paid = pl.concat([on_lines, on_claims.select(pl.exclude("on_lines"))], how="diagonal_relaxed").with_columns(
+        account=pl.lit("payment"), number=pl.lit(0, pl.Int64), amount="paid"
     )
-    paid = pl.concat([paid_lines, paid_claims], how="diagonal").with_columns(account=pl.lit("payment"))
-    adjusted = with_accounts(adjustments, lines, claims).join(of_claim, on="claim")
-    provider = _with_account(provider_adjustments.with_columns(group_code=pl.lit("")), "provider")
-    nothing = pl.DataFrame(
-        schema={"line": pl.Int64, "claim": pl.Int64, "reference": pl.String, "group_code": pl.String}
-    )
-    everything = pl.concat(
-        [nothing, paid, adjusted, provider.drop("group_code", "is_denial")], how="diagonal"
-    )
-    if "reason_code" not in everything.columns:
-        everything = everything.with_columns(reason_code=pl.lit(None, pl.String))
-    return everything.filter(pl.col("amount") != 0).select(
-        *(pl.col(name).cast(MONEY) if name == "amount" else name for name in POSTING_COLUMNS)
+    provider = _with_account(provider_adjustments.with_columns(group_code=pl.lit(None, pl.String)), "provider")
+    parts = [paid, adjusted.join(of_claim, on="claim"), provider]
+    return pl.concat([_posting_columns(part) for part in parts]).filter(pl.col("amount") != 0)
+
+
+def _posting_columns(part: pl.DataFrame) -> pl.DataFrame:
+    """Give one kind of postings every column, null where it has none."""
+    return part.select(
+        pl.col(name).cast(kind) if name in part.columns else pl.lit(None, kind).alias(name)
+        for name, kind in POSTINGS.items()
     )
 
 
@@ -92,12 +93,12 @@ def _with_account(adjustments: pl.DataFrame, level: str) -> pl.DataFrame:
     keys = ["group_code", "reason_code", "posted_on"]
     # A remittance of any size has a few dozen reasons: each is looked up once.
     asked = adjustments.select(keys).unique().with_row_index("asked")
-    is_group = pl.col("table_group").is_in(["*", ""]) | pl.col("table_group").eq_missing("group_code")
+    is_group = (pl.col("table_group") == "*") | (pl.col("table_group") == pl.col("group_code"))
     is_reason = (pl.col("table_reason") == "*") | (pl.col("table_reason") == pl.col("reason_code"))
     rank = (pl.col("table_reason") == "*").cast(pl.Int8) * 2 + (pl.col("table_group") == "*").cast(pl.Int8)
     answered = (
         asked.join(_accounts(level), how="cross")
-        .filter(is_group & is_reason.fill_null(value=False) & covers(pl.col("posted_on")))
+        .filter(is_group.fill_null(value=False) & is_reason.fill_null(value=False) & covers(pl.col("posted_on")))
         .sort("asked", rank)
         .unique("asked", keep="first")
         .select(*keys, "account", "is_denial")
@@ -116,7 +117,7 @@ def _accounts(level: str) -> pl.DataFrame:
             "effective_from",
             "effective_to",
             is_denial=pl.col("is_denial") == "true",
-            table_group=pl.col("group_code").fill_null(""),
+            table_group=pl.col("group_code"),
             table_reason="reason_code",
         )
     )

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from console import commands_ops
-from schemas.errors import ControlBreak, Refused, StepFailed
+from schemas.errors import ControlBreak, OutsideFailed, Refused, StepFailed
 from schemas.settings import SettingsError, load_settings
 
 DONE, FAILED, WRONG, LOOK = 0, 1, 2, 3
@@ -224,7 +224,7 @@ def _code_of(ending: Exception) -> int:
     if isinstance(ending, Refused | SettingsError | LookupError):
         say(str(ending.args[0]))
         return WRONG
-    if isinstance(ending, ControlBreak | StepFailed):
+    if isinstance(ending, ControlBreak | OutsideFailed | StepFailed):
         say(str(ending))
     elif isinstance(ending, typer.Abort):
         say("Stopped. Nothing is lost: run the same command again.")

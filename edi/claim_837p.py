@@ -5,6 +5,8 @@
 judges what was written. What surrounds the claims is `edi.envelope`. No rule of billing belongs here.
 """
 
+import re
+from datetime import date
 from typing import Final
 
 import numpy as np
@@ -152,16 +154,14 @@ def _texts(
     started = levels["started"].to_numpy()
     starts = np.flatnonzero(levels["is_start"].to_numpy())
     numbers = levels.select("level", "parent")
-    texts = pl.concat(
+    written = pl.collect_all(
         [
-            pl.concat([claims[order[starts]], numbers[starts]], how="horizontal").select(
-                text=_provider_text()
-            ),
-            pl.concat([claims, numbers[place]], how="horizontal").select(text=_claim_text()),
-            lines.with_columns(counter=pl.Series(counter)).select(text=_line_text()),
-        ],
-        rechunk=True,
-    )["text"]
+            _provider_text(pl.concat([claims[order[starts]], numbers[starts]], how="horizontal")),
+            _claim_text(pl.concat([claims, numbers[place]], how="horizontal")),
+            _line_text(lines.with_columns(counter=pl.Series(counter))),
+        ]
+    )
+    texts = pl.concat(written, rechunk=True)["text"]
     at_claim = np.arange(count) + started + lines_before
     taken: Rows = np.empty(len(texts), np.int64)
     taken[at_claim[starts] - 1] = np.arange(len(starts))
@@ -171,105 +171,107 @@ def _texts(
     return texts.gather(taken), ends
 
 
-def _text(name: str) -> pl.Expr:
-    return pl.col(name).fill_null("")
-
-
-def _optional(name: str, head: str) -> pl.Expr:
-    """Write `head`, the text and the terminator where there is a text, else nothing."""
-    return (
-        pl.when(_text(name) != "")
-        .then(pl.concat_str(pl.lit(head), name, pl.lit(SEGMENT)))
-        .otherwise(pl.lit(""))
+def _written(template: str, **parts: pl.Expr) -> pl.Expr:
+    """Fill columns, or the given parts, into `{name}`; a null is written as nothing."""
+    pieces = enumerate(re.split(r"\{(\w+)\}", template))
+    return pl.concat_str(
+        (parts.get(piece, pl.col(piece)) if index % 2 else pl.lit(piece) for index, piece in pieces if piece),
+        ignore_nulls=True,
     )
+
+
+def _if(column: str, template: str, **parts: pl.Expr) -> pl.Expr:
+    """Write the template where the column is not null, else nothing."""
+    return pl.when(pl.col(column).is_not_null()).then(_written(template, **parts))
 
 
 def _amount(name: str) -> pl.Expr:
     """Write money the X12 way: no trailing zeros after the point, no leading zero, zero as 0."""
     digits = pl.col(name).cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
+    return pl.when(pl.col(name) == 0).then(pl.lit("0")).otherwise(digits.str.strip_prefix("0")).alias(name)
+
+
+def _list(name: str, separator: str) -> pl.Expr:
+    """Join the texts of a list; null when there are none."""
     return (
-        pl.when(pl.col(name) == 0)
-        .then(pl.lit("0"))
-        .otherwise(digits.str.strip_chars_start("0"))
-        .fill_null("")
+        pl.when(pl.col(name).list.len() > 0).then(pl.col(name).cast(_TEXTS).list.join(separator)).alias(name)
     )
 
 
-def _date(name: str) -> pl.Expr:
-    return pl.col(name).dt.strftime("%Y%m%d").fill_null("")
+def _days(days: pl.Series) -> pl.Series:
+    """Write dates as CCYYMMDD, each day of the calendar between the first and the last only once."""
+    first, last = days.min(), days.max()
+    if not isinstance(first, date) or not isinstance(last, date):
+        return days.cast(pl.String)
+    calendar = pl.date_range(first, last, eager=True).dt.strftime("%Y%m%d")
+    return calendar.gather((days - first).dt.total_days()).alias(days.name)
 
 
-def _provider_text() -> pl.Expr:
-    """Loops 2000A and 2010AA."""
-    return pl.concat_str(
-        pl.format("HL*{}**20*1~", "parent"),
-        _optional("billing_taxonomy_code", "PRV*BI*PXC*"),
-        pl.format("NM1*85*2*{}*****XX*{}~", _text("billing_name"), _text("billing_npi")),
-        pl.format("N3*{}~", _text("billing_address_line")),
-        pl.format(
-            "N4*{}*{}*{}~", _text("billing_city"), _text("billing_state"), _text("billing_postal_code")
-        ),
-        pl.format("REF*EI*{}~", _text("billing_tax_id")),
+def _provider_text(claims: pl.DataFrame) -> pl.LazyFrame:
+    """Loops 2000A and 2010AA, of the first claim of each."""
+    template = (
+        "HL*{parent}**20*1~{taxonomy}"
+        "NM1*85*2*{billing_name}*****XX*{billing_npi}~"
+        "N3*{billing_address_line}~"
+        "N4*{billing_city}*{billing_state}*{billing_postal_code}~"
+        "REF*EI*{billing_tax_id}~"
     )
+    taxonomy = _if("billing_taxonomy_code", "PRV*BI*PXC*{billing_taxonomy_code}~")
+    return claims.lazy().select(text=_written(template, taxonomy=taxonomy))
 
 
-def _claim_text() -> pl.Expr:
+def _claim_text(claims: pl.DataFrame) -> pl.LazyFrame:
     """Loops 2000B, 2010BA, 2010BB, 2300 and 2310B; the patient is always the subscriber."""
-    diagnoses = pl.col("diagnosis_codes").list.join("*ABF:")
-    rendering = pl.concat_str(
-        pl.format(
-            "NM1*82*1*{}*{}****XX*{}~",
-            _text("rendering_last_name"),
-            _text("rendering_first_name"),
-            _text("rendering_npi"),
-        ),
-        _optional("rendering_taxonomy_code", "PRV*PE*PXC*"),
+    template = (
+        "HL*{level}*{parent}*22*0~"
+        "SBR*P*18*******{claim_filing_code}~"
+        "NM1*IL*1*{subscriber_last_name}*{subscriber_first_name}*{subscriber_middle_name}***MI*{member_id}~"
+        "N3*{subscriber_address_line}~"
+        "N4*{subscriber_city}*{subscriber_state}*{subscriber_postal_code}~"
+        "DMG*D8*{subscriber_birth_date}*{subscriber_sex}~"
+        "NM1*PR*2*{payer_name}*****PI*{payer_id}~"
+        "CLM*{claim_number}*{total_charge}***{place_of_service_code}:B:{frequency_code}"
+        "*Y*{assignment_code}*{benefits_assignment_code}*{release_code}~"
+        "{payer_claim}{medical_record}{diagnoses}{rendering}"
     )
-    return pl.concat_str(
-        pl.format(
-            "HL*{}*{}*22*0~SBR*P*18*******{}~NM1*IL*1*{}*{}*{}***MI*{}~N3*{}~N4*{}*{}*{}~DMG*D8*{}*{}~",
-            "level",
-            "parent",
-            _text("claim_filing_code"),
-            _text("subscriber_last_name"),
-            _text("subscriber_first_name"),
-            _text("subscriber_middle_name"),
-            _text("member_id"),
-            _text("subscriber_address_line"),
-            _text("subscriber_city"),
-            _text("subscriber_state"),
-            _text("subscriber_postal_code"),
-            _date("subscriber_birth_date"),
-            _text("subscriber_sex"),
-        ),
-        pl.format(
-            "NM1*PR*2*{}*****PI*{}~CLM*{}*{}***{}:B:{}*Y*{}*{}*{}~",
-            _text("payer_name"),
-            _text("payer_id"),
-            _text("claim_number"),
+    rendering = "NM1*82*1*{rendering_last_name}*{rendering_first_name}****XX*{rendering_npi}~{taxonomy}"
+    taxonomy = _if("rendering_taxonomy_code", "PRV*PE*PXC*{rendering_taxonomy_code}~")
+    parts = {
+        "payer_claim": _if("payer_claim_control_number", "REF*F8*{payer_claim_control_number}~"),
+        "medical_record": _if("medical_record_number", "REF*EA*{medical_record_number}~"),
+        "diagnoses": _if("diagnosis_codes", "HI*ABK:{diagnosis_codes}~"),
+        "rendering": _if("rendering_npi", rendering, taxonomy=taxonomy),
+    }
+    return (
+        claims.lazy()
+        .with_columns(
             _amount("total_charge"),
-            _text("place_of_service_code"),
-            _text("frequency_code"),
-            _text("assignment_code"),
-            _text("benefits_assignment_code"),
-            _text("release_code"),
-        ),
-        _optional("payer_claim_control_number", "REF*F8*"),
-        _optional("medical_record_number", "REF*EA*"),
-        pl.when(diagnoses != "").then(pl.format("HI*ABK:{}~", diagnoses)).otherwise(pl.lit("")),
-        pl.when(_text("rendering_npi") != "").then(rendering).otherwise(pl.lit("")),
+            _list("diagnosis_codes", "*ABF:"),
+            _days(claims["subscriber_birth_date"]),
+        )
+        .select(text=_written(template, **parts))
     )
 
 
-def _line_text() -> pl.Expr:
+def _line_text(lines: pl.DataFrame) -> pl.LazyFrame:
     """Loop 2400."""
-    modifiers = pl.col("modifiers").list.join(":")
-    pointers = pl.col("diagnosis_pointers").cast(_TEXTS).list.join(":")
-    return pl.concat_str(
-        pl.format("LX*{}~SV1*HC:{}", "counter", _text("code")),
-        pl.when(modifiers != "").then(pl.format(":{}", modifiers)).otherwise(pl.lit("")),
-        pl.format("*{}*UN*{}", _amount("charge"), pl.col("units").cast(pl.String).fill_null("")),
-        pl.when(pointers != "").then(pl.format("***{}", pointers)).otherwise(pl.lit("")),
-        pl.format("~DTP*472*D8*{}~", _date("date_of_service")),
-        _optional("line_control_number", "REF*6R*"),
+    template = (
+        "LX*{counter}~"
+        "SV1*HC:{code}{modified}*{charge}*UN*{units}{pointers}~"
+        "DTP*472*D8*{date_of_service}~{control}"
+    )
+    parts = {
+        "modified": _if("modifiers", ":{modifiers}"),
+        "pointers": _if("diagnosis_pointers", "***{diagnosis_pointers}"),
+        "control": _if("line_control_number", "REF*6R*{line_control_number}~"),
+    }
+    return (
+        lines.lazy()
+        .with_columns(
+            _amount("charge"),
+            _list("modifiers", ":"),
+            _list("diagnosis_pointers", ":"),
+            _days(lines["date_of_service"]),
+        )
+        .select(text=_written(template, **parts))
     )

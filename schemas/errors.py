@@ -29,6 +29,10 @@ def require_equal(what: str, expected: object, found: object) -> None:
         raise ControlBreak(what, expected, found)
 
 
+class OutsideFailed(Exception):
+    """Storage, a mailbox or the ledger's database could not do its part; the text says what to do about it."""
+
+
 class StepFailed(Exception):
     """A step broke in a way nobody foresaw; its text names the step and the place, never the data."""
 

@@ -5,6 +5,7 @@ accepted by a later, weaker word, whatever comes first. How words are tied to cl
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 import polars as pl
@@ -29,7 +30,7 @@ STATE_OF: Final = {"in_transit": RECEIVED, "received": RECEIVED, "accepted": ACC
 
 @dataclass
 class Answered:
-    """What a file's answers did: rows kept, claims moved by the state they are in now, claims that cannot be."""
+    """What a file's answers did: rows kept, claims moved (by their new state), claims that could not be."""
 
     answers: int = 0
     unmatched: int = 0
@@ -65,18 +66,20 @@ def record_answers(
     said = _matched(connection, pl.concat([rows for rows, _ in read], how="diagonal"))
     insert(connection, ANSWER, _stored(said, file_id))
     _remember_payer_numbers(connection, said)
-    answered = move_claims(connection, pl.concat([words for _, words in read]), file)
+    words = pl.concat([words for _, words in read])
+    answered = move_claims(connection, words, sha256=file.sha256, at=file.at)
     answered.answers = said.height
     answered.unmatched = said.filter(~pl.col("is_matched")).height
     answered.findings = unreconciled(answers, known, sent)
     return answered
 
 
-def move_claims(connection: sa.Connection, words: pl.DataFrame, file: ArrivedFile) -> Answered:
+def move_claims(connection: sa.Connection, words: pl.DataFrame, *, sha256: str, at: datetime) -> Answered:
     """Move each claim by the strongest word said of it.
 
     Args:
         words: WORDS of `tasks.answer_rows`.
+        sha256: Of the file that says so.
     """
     of_file = words.filter(pl.col("claim_number").is_null()).drop_nulls("interchange_id")
     members = _members(connection, of_file["interchange_id"])
@@ -90,7 +93,7 @@ def move_claims(connection: sa.Connection, words: pl.DataFrame, file: ArrivedFil
         .filter(pl.col("strength") > 0)
     )
     ours = claims_by_number(connection, strongest["claim_number"])
-    prove_sent(connection, ours["claim_id"], sha256=file.sha256, at=file.at)
+    prove_sent(connection, ours["claim_id"], sha256=sha256, at=at)
     chosen = strongest.join(ours.select("claim_number"), on="claim_number", maintain_order="left")
     chosen = chosen.with_columns(state=pl.col("outcome").replace_strict(STATE_OF, return_dtype=pl.String))
     answered = Answered()
@@ -100,8 +103,8 @@ def move_claims(connection: sa.Connection, words: pl.DataFrame, file: ArrivedFil
             group["claim_number"],
             str(state),
             actor=ACTOR,
-            dedupe=f"{state}:{file.sha256}",
-            at=file.at,
+            dedupe=f"{state}:{sha256}",
+            at=at,
             data=pl.lit(word),
         )
         count = moved.filter(outcome="moved").height

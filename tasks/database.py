@@ -22,6 +22,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.dialects import postgresql, sqlite
 
+from schemas.errors import OutsideFailed
 from schemas.ledger import Money, UtcDateTime
 
 WRITER_LOCK: Final = 837_001  # any number, the same in every process
@@ -30,7 +31,7 @@ WAIT_SECONDS: Final = 120  # a writer's turn is seconds; past this something is 
 _UPGRADING: Final = threading.Lock()  # Alembic keeps its context in a global of the process
 
 
-class LedgerError(RuntimeError):
+class LedgerError(OutsideFailed):
     """The database refused; the text names the object, never a value of the row."""
 
 

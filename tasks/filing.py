@@ -15,6 +15,7 @@ import polars as pl
 from billing.funnel import combine, count_lines
 from billing.holds import hold_reasons
 from schemas.addresses import Manifest, Pin
+from schemas.crashpoints import crashpoint
 from schemas.errors import Refused, require_equal
 from schemas.settings import load_settings
 from schemas.shards import (
@@ -64,6 +65,7 @@ def register_bucket(bucket: BilledBucket, run: MonthRun) -> Registered:
     """Bring the ledger to what a bucket's claims say, and keep the evidence that funds them."""
     evidence = load(bucket.evidence)
     kept = save(evidence, f"{run.folder}/evidence", bucket.evidence.sha256)
+    crashpoint("evidence kept")
     claims = load(bucket.claims).with_columns(evidence_uri=pl.lit(kept.uri))
     with open_ledger() as ledger:
         registration = ledger.register_claims(
@@ -83,6 +85,7 @@ def allocate(run: MonthRun, registered: Sequence[Registered]) -> list[Interchang
     claimed = outcomes.filter(pl.col("outcome") != "already_billed")["claim_number"]
     with open_ledger() as ledger:
         ledger.withdraw_missing(claimed, month=run.month, source=run.source, at=run.started_at)
+        crashpoint("claims withdrawn")
         files = ledger.allocate_interchanges(month=run.month, source=run.source, at=run.started_at)
     with_cents = files.with_columns(total_cents=(pl.col("total_charge") * 100).cast(pl.Int64))
     return [Interchange(**row) for row in with_cents.select(*Interchange.model_fields).to_dicts()]
@@ -122,7 +125,9 @@ def file_interchange(
     if errors:
         return _stopped(interchange, run, written.findings, errors)
     require_equal(f"cents of {interchange.file_name}", interchange.total_cents, cents(claims["total_charge"]))
+    crashpoint("file checked")
     storage.write(key, written.data)
+    crashpoint("file written")
     sha256 = hashlib.sha256(written.data).hexdigest()
     with open_ledger() as ledger:
         ledger.record_written(
@@ -238,15 +243,21 @@ def publish(
         needs_people=_needs_people(arrivals, holds, files, corrections),
     )
     outputs.write_lines(lines, storage)
+    crashpoint("lines published")
     outputs.write_holds(holds, storage)
+    crashpoint("holds published")
     outputs.write_quarantine(quarantine, storage)
+    crashpoint("quarantine published")
     outputs.write_funnel(summary.funnel, storage)
+    crashpoint("funnel published")
     pinned = manifest.model_copy(update={"pins": _hashed(manifest, arrivals)})
     storage.write("report.html", render_report(summary, pinned).encode())
+    crashpoint("report published")
     for name in void_names:
         if storage.exists(f"claims/{name}"):
             storage.delete(f"claims/{name}")
     _remember_done(run, pinned, summary)
+    crashpoint("run remembered as done")
     remove_stage(run.stage)
     return summary
 
@@ -330,6 +341,7 @@ def _remember_done(run: MonthRun, manifest: Manifest, summary: MonthSummary) -> 
     digest = hashlib.sha256(json.dumps(pins.to_dicts()).encode()).hexdigest()
     with open_ledger() as ledger:
         ledger.record_pins(run.run_id, digest, pins)
+        crashpoint("pins recorded")
         ledger.finish_run(
             run.run_id, state="done", summary={"funnel": summary.funnel}, at=load_settings().clock()
         )

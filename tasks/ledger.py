@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 import polars as pl
 import sqlalchemy as sa
 
+from schemas.crashpoints import crashpoint
 from tasks import claim_states, database, interchanges, registration
 from tasks.claim_states import CLAIM, INTERCHANGE, TABLES
 from tasks.database import LedgerError, query
@@ -117,7 +118,11 @@ class Ledger:
             ControlBreak: If claims and lines do not add up, or a claim number comes twice.
         """
         with database.writing(self.engine) as connection:
-            return registration.register(connection, claims, lines, month=month, source=source, at=at)
+            registered = registration.register(
+                connection, claims, lines, month=month, source=source, at=at
+            )
+            crashpoint("claims not committed")
+            return registered
 
     def withdraw_missing(
         self, claim_numbers: pl.Series, *, month: date, source: str, at: datetime
@@ -183,6 +188,7 @@ class Ledger:
         """
         with database.writing(self.engine) as connection:
             interchanges.allocate(connection, month=month, source=source, max_claims=max_claims, at=at)
+            crashpoint("numbers not committed")
             return interchanges.listed(connection, month=month, source=source)
 
     def month_interchanges(self, month: date, source: str | None = None) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from prefect.client.schemas import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.tasks import Task, exponential_backoff
 
+from schemas.crashpoints import crashpoint
 from schemas.errors import ControlBreak, Refused, StepFailed
 from tasks.database import LedgerError
 from tasks.storage import StorageError, is_transient
@@ -58,12 +59,14 @@ def step(name: str) -> Callable[[Callable[Inputs, Result]], Task[Inputs, Result]
         @functools.wraps(work)
         def guarded(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Result:
             try:
-                return work(*args, **kwargs)
+                result = work(*args, **kwargs)
             except SPEAKABLE:
                 raise
             # A panic of Polars is no Exception, and its text may quote data like any other.
             except (Exception, PanicException) as failure:
                 raise _speakable(name, failure) from None
+            crashpoint(f"after {name}")
+            return result
 
         return task(
             name=name,

@@ -15,10 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.errors import OutsideFailed
+
+from schemas.crashpoints import crashpoint
+
 _CHUNK = 4 * 1024 * 1024
 
 
-class StorageError(Exception):
+class StorageError(OutsideFailed):
     """Storage could not do what was asked, for a reason that another try does not change."""
 
 
@@ -204,6 +208,7 @@ class LocalFolder(Storage):
                         file.write(chunk)
                     file.flush()
                     os.fsync(file.fileno())
+                crashpoint(f"draft {target.suffix}")
                 if is_new:
                     os.link(draft, target)
                 else:

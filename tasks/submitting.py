@@ -11,6 +11,7 @@ from datetime import date
 
 import polars as pl
 
+from schemas.crashpoints import crashpoint
 from schemas.deliveries import Delivery, OutgoingFile, SubmissionPlan, SubmissionSummary
 from schemas.errors import Refused
 from schemas.settings import Settings, load_settings
@@ -116,7 +117,9 @@ def deliver_file(file: OutgoingFile, plan: SubmissionPlan) -> Delivery:
             return _delivery(file, "was_there", None)
         data = _checked_bytes(file, plan)
         ledger.record_sending(file.interchange_id)
+        crashpoint("sending marked")
         receipt = mailbox_at(plan.outbox).deliver(file.file_name, data)
+        crashpoint("file delivered")
         ledger.record_sent(
             file.interchange_id, receipt=receipt.model_dump(mode="json"), at=load_settings().clock()
         )
