@@ -4,7 +4,7 @@ Made from the books and their reconciliation; `rpmclaims reconcile` shows them. 
 is zero has no value, and so has one whose data the ledger does not hold. What a line or a claim comes to
 belongs to `billing.reconciliation`.
 
-Source: RESPONSES_GUIDE of this project, metrics finance expects (HFMA's MAP keys among them).
+Source: HFMA's MAP keys and the figures billing offices report beside them.
 """
 
 import json

@@ -167,6 +167,7 @@ def _current_answers(books: Books) -> pl.DataFrame:
         .agg(
             stated_allowed=pl.when(allowed.is_not_null().all()).then(allowed.sum()).cast(MONEY),
             paid_units=pl.col("units").str.to_decimal(scale=3).fill_null(1).sum(),
+            is_denied=pl.col("is_denied").all(),
         )
         .filter(pl.col("line_number").is_not_null())
     )
@@ -197,7 +198,7 @@ def _answer(has_claim_level: pl.Expr) -> pl.Expr:
         .then(pl.lit("replaced"))
         .when(pl.col("line_number").is_null())
         .then(pl.lit("claim_level"))
-        .when(has_answer & is_unpaid & (pl.col("denial") > 0))
+        .when(has_answer & is_unpaid & ((pl.col("denial") > 0) | pl.col("is_denied").fill_null(value=False)))
         .then(pl.lit("denied"))
         .when(has_answer & is_unpaid & ~owes_patient & (pl.col("taken_back") > 0))
         .then(pl.lit("taken_back"))

@@ -5,8 +5,8 @@ difference is walked from the estimate to the payment in steps (units, price, de
 sequestration, incentives, earlier payer), so that the parts always add up to it. What was billed and paid
 belongs to `billing.reconciliation`.
 
-Source: RESPONSES_GUIDE of this project, posting model and underpayment rule; the fee formula as in
-`billing.pricing`.
+Source: the underpayment rule of billing operations (allowed amounts first, above half a dollar and 2 %);
+the fee formula as in `billing.pricing`.
 """
 
 from typing import Final

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from console import commands_ops
+from console import commands_money, commands_ops
 from schemas.errors import ControlBreak, OutsideFailed, Refused, StepFailed
 from schemas.settings import SettingsError, load_settings
 
@@ -197,6 +197,7 @@ def _bytes_of(file: Path) -> bytes:
         raise Refused(f"{file} cannot be read: {problem.strerror}.") from None
 
 
+commands_money.add_commands(app)
 commands_ops.add_commands(app)
 
 

@@ -6,6 +6,7 @@ judges what was written. What surrounds the claims is `edi.envelope`. No rule of
 """
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Final
 
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 _TEXTS: Final = pl.List(pl.String)
+# What one thread writes at a time: enough to be worth a thread, few enough to stay small in memory.
+_CLAIMS_AT_A_TIME: Final = 25_000
+_WRITERS: Final = 2
 _PROVIDER: Final = [name for name in CLAIM_COLUMNS if name.startswith("billing_")]
 
 
@@ -52,31 +56,36 @@ def write_claims(claims: pl.DataFrame, lines: pl.DataFrame, interchange: Interch
     """
     if claims.is_empty():
         raise ValueError("An interchange needs at least one claim; write no file for an empty month.")
-    claims = as_written(claims.select(pl.col(name).cast(kind) for name, kind in CLAIM_COLUMNS.items()))
-    lines = as_written(lines.select(pl.col(name).cast(kind) for name, kind in LINE_COLUMNS.items()))
-    order = _claim_order(claims)
-    owners = _owners(claims["claim_number"], lines["claim_number"])
-    levels = _levels(claims.select(_PROVIDER)[order], interchange.max_claims_per_transaction)
-    texts, ends = _texts(claims, lines, order, owners, levels)
-    return _document(texts, ends, interchange)
+    order = _claim_order(as_written(claims.select("claim_number", "billing_npi")))
+    owners = _owners(as_written(claims.select("claim_number")), as_written(lines.select("claim_number")))
+    place: Rows = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order))
+    line_order = np.lexsort((lines["line_number"].fill_null(0).to_numpy(), place[owners]))
+    claim_of_line = place[owners][line_order]
 
+    def write(start: int) -> list[bytes]:
+        chosen = order[start : start + size]
+        first, last = np.searchsorted(claim_of_line, (start, start + size)).tolist()
+        return _transaction_sets(
+            as_written(
+                claims[chosen].select(pl.col(name).cast(kind) for name, kind in CLAIM_COLUMNS.items())
+            ),
+            as_written(
+                lines[line_order[first:last]].select(
+                    pl.col(name).cast(kind) for name, kind in LINE_COLUMNS.items()
+                )
+            ),
+            claim_of_line[first:last] - start,
+            interchange,
+            start // most + 1,
+        )
 
-def _document(texts: pl.Series, ends: Rows, interchange: Interchange) -> bytes:
-    """Join the texts, with the envelope of each transaction set around those up to each of `ends`."""
-    arrow = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
-    offsets = np.frombuffer(arrow.buffers()[1], np.int64)
-    body = np.frombuffer(arrow.buffers()[2], np.uint8)
-    is_end = body == ord(SEGMENT)
-    document: list[bytes | memoryview] = [interchange_header(interchange).encode()]
-    start = 0
-    for number, end in enumerate(offsets[ends].tolist(), start=1):
-        header = transaction_header(interchange, number)
-        segments = header.count(SEGMENT) + int(np.count_nonzero(is_end[start:end]))
-        trailer = transaction_trailer(segments, number)
-        document += [header.encode(), body[start:end].data, trailer.encode()]
-        start = end
-    document.append(interchange_trailer(interchange, len(ends)).encode())
-    data = b"".join(document)
+    most = interchange.max_claims_per_transaction
+    size = most * max(1, _CLAIMS_AT_A_TIME // most)
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        sets = [text for texts in pool.map(write, range(0, len(order), size)) for text in texts]
+    header, trailer = interchange_header(interchange), interchange_trailer(interchange, len(sets))
+    data = b"".join([header.encode(), *sets, trailer.encode()])
     return data.replace(SEGMENT.encode(), SEGMENT.encode() + b"\n") if interchange.line_break else data
 
 
@@ -92,23 +101,60 @@ def _claim_order(claims: pl.DataFrame) -> Rows:
     return by_number[np.argsort(rank, kind="stable")].astype(np.int64)
 
 
-def _owners(claim_numbers: pl.Series, of_lines: pl.Series) -> Rows:
+def _owners(claims: pl.DataFrame, lines: pl.DataFrame) -> Rows:
     """Find the row of each line's claim; neighbouring lines of one claim are looked up once."""
-    is_new = of_lines.ne_missing(of_lines.shift(1))
-    is_new = is_new.set(pl.int_range(len(is_new), eager=True) == 0, value=True) if len(is_new) else is_new
-    found = (
-        pl.DataFrame({"number": of_lines.filter(is_new)})
-        .join(
-            pl.DataFrame({"number": claim_numbers, "row": np.arange(len(claim_numbers))}),
-            on="number",
-            how="left",
-            maintain_order="left",
-        )["row"]
-        .gather(is_new.cum_sum() - 1)
+    number = pl.col("claim_number")
+    runs = lines.select(number, run=number.ne_missing(number.shift(1)).cum_sum())
+    looked_up = runs.unique("run", maintain_order=True).join(
+        claims.with_row_index("row"), on="claim_number", how="left", maintain_order="left"
     )
-    if found.null_count():
-        raise ValueError(f"{found.null_count()} lines belong to no claim of this interchange.")
-    return found.to_numpy().astype(np.int64)
+    owners = looked_up["row"].gather(runs["run"] - runs["run"].min()) if runs.height else looked_up["row"]
+    if owners.null_count():
+        raise ValueError(f"{owners.null_count()} lines belong to no claim of this interchange.")
+    return owners.to_numpy().astype(np.int64)
+
+
+def _transaction_sets(
+    claims: pl.DataFrame, lines: pl.DataFrame, claim_of_line: Rows, interchange: Interchange, first: int
+) -> list[bytes]:
+    """Write whole transaction sets of claims and lines in file order, numbered from `first`.
+
+    The place of a text is the number of providers, claims and lines before it, so no text is ever sorted.
+    """
+    levels = _levels(claims.select(_PROVIDER), interchange.max_claims_per_transaction)
+    claims = pl.concat([claims, levels], how="horizontal")
+    line_count = np.bincount(claim_of_line, minlength=claims.height)
+    lines_before = np.cumsum(line_count) - line_count
+    counter = np.arange(lines.height) - lines_before[claim_of_line] + 1
+    providers = claims.filter("is_start")
+    written = pl.collect_all(
+        [_provider_text(providers), _claim_text(claims), _line_text(lines.with_columns(counter=counter))]
+    )
+    started = levels["started"].to_numpy()
+    at_claim = np.arange(claims.height) + started + lines_before
+    taken: Rows = np.empty(sum(map(len, written)), np.int64)
+    taken[at_claim[levels["is_start"].to_numpy()] - 1] = np.arange(providers.height)
+    taken[at_claim] = np.arange(claims.height) + providers.height
+    at_line = np.arange(lines.height) + claim_of_line + 1 + started[claim_of_line]
+    taken[at_line] = np.arange(lines.height) + providers.height + claims.height
+    texts = pl.concat(written, rechunk=True)["text"].gather(taken)
+    ends = (at_claim + line_count + 1)[levels["is_set_end"].to_numpy()]
+    return _with_envelopes(texts, ends, interchange, first)
+
+
+def _with_envelopes(texts: pl.Series, ends: Rows, interchange: Interchange, first: int) -> list[bytes]:
+    """Put ST and SE around the texts up to each of `ends`, the segments between them counted."""
+    _, offsets, data = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+    body = np.frombuffer(data, np.uint8)
+    sets = []
+    start = 0
+    for number, end in enumerate(np.frombuffer(offsets, np.int64)[ends].tolist(), start=first):
+        header = transaction_header(interchange, number)
+        segments = header.count(SEGMENT) + np.count_nonzero(body[start:end] == ord(SEGMENT))
+        trailer = transaction_trailer(int(segments), number)
+        sets += [header.encode() + body[start:end].tobytes() + trailer.encode()]
+        start = end
+    return sets
 
 
 def _levels(providers: pl.DataFrame, most: int) -> pl.DataFrame:
@@ -133,42 +179,6 @@ def _levels(providers: pl.DataFrame, most: int) -> pl.DataFrame:
         )
         .with_columns(parent=pl.when("is_start").then(pl.col("level") - 1).forward_fill())
     )
-
-
-def _texts(
-    claims: pl.DataFrame, lines: pl.DataFrame, order: Rows, owners: Rows, levels: pl.DataFrame
-) -> tuple[pl.Series, Rows]:
-    """Write the text of every provider, claim and line, in file order; and how many there are up to each ST's end.
-
-    The place of a text is the number of providers, claims and lines before it, so no text is ever sorted.
-    """
-    count = len(order)
-    place: Rows = np.empty(count, np.int64)
-    place[order] = np.arange(count)
-    line_order = np.lexsort((lines["line_number"].fill_null(0).to_numpy(), place[owners]))
-    of_line = place[owners][line_order]
-    line_count = np.bincount(of_line, minlength=count)
-    lines_before = np.cumsum(line_count) - line_count
-    counter: Rows = np.empty(lines.height, np.int64)
-    counter[line_order] = np.arange(lines.height) - lines_before[of_line] + 1
-    started = levels["started"].to_numpy()
-    starts = np.flatnonzero(levels["is_start"].to_numpy())
-    numbers = levels.select("level", "parent")
-    written = pl.collect_all(
-        [
-            _provider_text(pl.concat([claims[order[starts]], numbers[starts]], how="horizontal")),
-            _claim_text(pl.concat([claims, numbers[place]], how="horizontal")),
-            _line_text(lines.with_columns(counter=pl.Series(counter))),
-        ]
-    )
-    texts = pl.concat(written, rechunk=True)["text"]
-    at_claim = np.arange(count) + started + lines_before
-    taken: Rows = np.empty(len(texts), np.int64)
-    taken[at_claim[starts] - 1] = np.arange(len(starts))
-    taken[at_claim] = len(starts) + order
-    taken[np.arange(lines.height) + of_line + 1 + started[of_line]] = len(starts) + count + line_order
-    ends = (at_claim + line_count + 1)[levels["is_set_end"].to_numpy()]
-    return texts.gather(taken), ends
 
 
 def _written(template: str, **parts: pl.Expr) -> pl.Expr:

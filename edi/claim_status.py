@@ -1,8 +1,8 @@
 """Claim status: the 277CA (and the plain 277) as frames.
 
 `edi.reader` and the posting of responses use it. One row per status composite: a claim is accepted or
-rejected only by all of them together. Whether the word is the clearinghouse's (AY) or the payer's (PR) is kept
-apart in `source_type`. What a code means does not belong here.
+rejected only by all of them together. Whether the word is the clearinghouse's (AY) or the payer's (PR) is
+kept apart in `source_type`. What a code means does not belong here.
 """
 
 from dataclasses import dataclass
@@ -138,7 +138,7 @@ def _statuses(levels: _Levels, stc: Rows, transaction: Rows) -> pl.DataFrame:
     return (
         own.unpivot(
             composites,
-            index=pl.exclude(*composites, "line_charge"),
+            index=[name for name in own.columns if name not in (*composites, "line_charge")],
             variable_name="composite",
             value_name="parts",
         )

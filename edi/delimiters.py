@@ -111,7 +111,7 @@ def _usable(delimiters: Delimiters) -> Delimiters:
     element, component, segment = delimiters.element, delimiters.component, delimiters.segment
     if segment == b"\r":
         segment = b"\n"
-    if not segment.isascii() or segment in (element, b" "):
+    if not segment.isascii() or segment in (element, b" ", b""):
         segment = b"~" if element != b"~" else b"\n"
     if not component.isascii() or component.isalnum() or component in (element, segment, b"\r", b"\n", b""):
         component = next(mark for mark in (b":", b">") if mark not in (element, segment))

@@ -5,7 +5,6 @@ says does not belong here.
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +42,7 @@ class Loops:
         self.claim_payment = self.payment(clp_set)
         self._claim_of = self._owner(self.clp, "CLP", before.claims)
         self._line_of = self._owner(self.svc, "SVC", before.lines)
+        self._looked_up: dict[str, tuple[Rows, npt.NDArray[np.uint32]]] = {}
 
     @property
     def after(self) -> Counts:
@@ -73,7 +73,6 @@ class Loops:
         lines: Rows = self._line_of[rows]
         return lines
 
-    @cache  # noqa: B019 - loops live as long as one part of a file
     def in_claims(self, tag: str) -> Rows:
         """Find the rows of one id inside claims or lines."""
         rows = self.document.rows(tag)
@@ -115,14 +114,15 @@ class Loops:
         return self.first(self.payment(transactions), len(self.sets), self.first_payment - 1, rows)
 
     def _qualified_in_claims(self, tag: str, qualifier: str) -> Rows:
-        return self.in_claims(tag)[self._qualifiers(tag) == code(qualifier)]
-
-    @cache  # noqa: B019 - as above
-    def _qualifiers(self, tag: str) -> npt.NDArray[np.uint32]:
-        return self.document.codes(self.in_claims(tag), 1)
+        if tag not in self._looked_up:
+            rows = self.in_claims(tag)
+            self._looked_up[tag] = rows, self.document.codes(rows, 1)
+        rows, qualifiers = self._looked_up[tag]
+        return rows[qualifiers == code(qualifier)]
 
     def _qualified(self, rows: Rows, qualifier: str) -> Rows:
-        return rows[self.document.codes(rows, 1) == code(qualifier)]
+        found: Rows = rows[self.document.codes(rows, 1) == code(qualifier)]
+        return found
 
 
 def _null_if_zero(numbers: Rows) -> pl.Series:

@@ -1,9 +1,9 @@
 """Segments: a file of X12 cut once into segments and elements, for every reader of this room.
 
-A `Document` is the whole file, or one part of a large one (`edi.parts`). It holds one Arrow array of all elements
-and the numpy index of each segment in it, so a column of a reader's frame is a single gather. It is lossless:
-`source` gives back the very bytes of any stretch. `edi.delimiters` says where to cut, `edi.nesting` what lies
-in what. What a segment means belongs to the readers.
+A `Document` is the whole file, or one part of a large one (`edi.parts`). It holds one Arrow array of all
+elements and the numpy index of each segment in it, so a column of a reader's frame is a single gather. It is
+lossless: `source` gives back the very bytes of any stretch. `edi.delimiters` says where to cut, `edi.nesting`
+what lies in what. What a segment means belongs to the readers.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class Document:
     def element(self, rows: npt.ArrayLike, position: int | Rows) -> pl.Series:
         """Take one element of each row (0 is the segment id); null when absent, empty or blank.
 
-        Rows below 0 give null: the answer for an owner that has no such segment. `position` may differ by row.
+        Rows below 0 give null: the answer for an owner without such a segment. `position` may differ by row.
         """
         at = np.asarray(rows, np.int64)
         if len(self) == 0:

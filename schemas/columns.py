@@ -37,6 +37,14 @@ COVERAGE_KINDS: Final = (
     "other_rpm_practitioner",
 )
 
+# What N402 may hold for an address in the United States, its territories and the armed forces' post.
+STATES: Final = (
+    *("AA", "AE", "AK", "AL", "AP", "AR", "AS", "AZ", "CA", "CO", "CT", "DC", "DE", "FL", "FM", "GA", "GU"),
+    *("HI", "IA", "ID", "IL", "IN", "KS", "KY", "LA", "MA", "MD", "ME", "MH", "MI", "MN", "MO", "MP", "MS"),
+    *("MT", "NC", "ND", "NE", "NH", "NJ", "NM", "NV", "NY", "OH", "OK", "OR", "PA", "PR", "PW", "RI", "SC"),
+    *("SD", "TN", "TX", "UT", "VA", "VI", "VT", "WA", "WI", "WV", "WY"),
+)
+
 # CMS's layout of the Medicare Beneficiary Identifier: eleven places, no S, L, O, I, B or Z among the letters.
 MBI_PATTERN: Final = (
     r"^[1-9][AC-HJKMNP-RT-Y][0-9AC-HJKMNP-RT-Y][0-9]"
@@ -56,3 +64,8 @@ def is_npi(npi: pl.Expr) -> pl.Expr:
         doubled = digit * 2 if place % 2 == 0 else digit
         total = total + pl.when(doubled > 9).then(doubled - 9).otherwise(doubled)
     return (npi.str.contains(r"^[12][0-9]{9}$") & (total % 10 == 0)).fill_null(value=False)
+
+
+def is_writable(text: pl.Expr) -> pl.Expr:
+    """Tell whether a text keeps a letter or digit in X12's basic set, accents folded."""
+    return text.str.normalize("NFKD").str.contains("[A-Za-z0-9]")

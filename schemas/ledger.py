@@ -121,7 +121,9 @@ class MonthRun(LedgerTable, table=True):
     output: str
     manifest_sha256: str | None = Field(default=None, max_length=64)
     started_at: datetime = Field(sa_type=UtcDateTime)
-    started_by: str | None = Field(default=None, max_length=64)  # the operator; nobody else approves its files
+    started_by: str | None = Field(
+        default=None, max_length=64
+    )  # the operator; nobody else approves its files
     finished_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     state: str = Field(max_length=16)
     summary: dict[str, Any] = Field(default_factory=dict, sa_type=sa.JSON)

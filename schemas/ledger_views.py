@@ -9,17 +9,16 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from schemas.ledger import LedgerTable
-from schemas.ledger_answers import Posting
+from schemas import ledger_answers
 
-TABLES: Final = LedgerTable.metadata.tables
+TABLES: Final = ledger_answers.LedgerTable.metadata.tables
 _CLAIM: Final = TABLES["claim"]
 _INTERCHANGE: Final = TABLES["interchange"]
 _FILE: Final = TABLES["inbound_file"]
 _ANSWER: Final = TABLES["answer"]
 _REMITTANCE: Final = TABLES["remittance"]
 _REMITTANCE_CLAIM: Final = TABLES["remittance_claim"]
-_POSTING: Final = TABLES[str(Posting.__tablename__)]
+_POSTING: Final = TABLES["posting"]
 
 
 def books(as_of: date) -> dict[str, sa.Select[Any]]:
@@ -57,14 +56,15 @@ def books(as_of: date) -> dict[str, sa.Select[Any]]:
     }
 
 
-def work_items() -> sa.Select[Any]:
-    """Ask for every work item with the number of its claim."""
+def work_items(*states: str) -> sa.Select[Any]:
+    """Ask for the work items in some states, or for all of them, with the numbers of their claims."""
     item = TABLES["work_item"]
     names = ("kind", "key", "incident_key", "claim_id", "reference", "money", "deadline", "owner", "action")
     more = ("retry_class", "reason", "state", "opened_at", "closed_at", "closed_by", "events")
-    return sa.select(
+    asked = sa.select(
         item.c.id.label("item_id"), *(item.c[name] for name in (*names, *more)), _CLAIM.c.claim_number
     ).join_from(item, _CLAIM, item.c.claim_id == _CLAIM.c.id, isouter=True)
+    return asked.where(item.c.state.in_(states)) if states else asked
 
 
 def deposit_matches() -> sa.Select[Any]:

@@ -50,6 +50,11 @@ REASONS: Final[Mapping[str, str]] = {
     "end_before_start": "{column} lies before starts_on; correct the two dates.",
     "not_positive": "{column} must be more than zero{value}; correct it.",
     "too_many_decimals": "{column} has more than two decimals{value}; write dollars and cents.",
+    "unwritable_text": "{column} has no letter or digit that a claim can carry; write it in Latin letters.",
+    "malformed_postal_code": (
+        "{column} has not the digits of a postal code (five or nine; a billing provider's nine); correct it."
+    ),
+    "malformed_tax_id": "{column} has not nine digits; correct it.",
     "duplicate_id": (
         "{column} stands for rows with different contents, and nobody can tell which is right; "
         "keep the right one. They are {value}."

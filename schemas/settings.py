@@ -51,7 +51,8 @@ class Settings(BaseSettings):
         default=None, description="the only usage (ISA15) that may go to the outbox; empty takes both"
     )
     sftp_host_key: str | None = Field(
-        default=None, description="the public host key of the SFTP server, `ssh-ed25519 AAAA…`; no other is trusted"
+        default=None,
+        description="the public host key of the SFTP server, `ssh-ed25519 AAAA…`; no other is trusted",
     )
     sftp_password_file: Path | None = Field(default=None, description="file that holds the SFTP password")
     sftp_key_file: Path | None = Field(default=None, description="OpenSSH private key for SFTP")

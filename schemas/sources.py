@@ -91,7 +91,7 @@ class Patients(pa.DataFrameModel):
     sex: str = pa.Field(isin=columns.SEXES)
     address_line: str
     city: str
-    state: str
+    state: str = pa.Field(isin=columns.STATES)
     postal_code: str
     payer_id: str = pa.Field(nullable=True)
     billing_npi: str = pa.Field(nullable=True)
@@ -106,6 +106,18 @@ class Patients(pa.DataFrameModel):
     disenrolled_on: pl.Date = pa.Field(nullable=True)
     died_on: pl.Date = pa.Field(nullable=True)
     medical_record_number: str = pa.Field(nullable=True)
+
+    @pa.check("last_name", "first_name", "address_line", "city", name="unwritable_text")
+    @classmethod
+    def can_stand_on_a_claim(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """One person without a name that X12 can carry would stop everybody else's file."""
+        return data.lazyframe.select(columns.is_writable(pl.col(data.key)))
+
+    @pa.check("postal_code", name="malformed_postal_code")
+    @classmethod
+    def has_five_or_nine_digits(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """A hyphen is welcome."""
+        return data.lazyframe.select(pl.col(data.key).str.contains(r"^\d{5}(-?\d{4})?$"))
 
 
 class CoverageWindows(pa.DataFrameModel):
@@ -131,6 +143,12 @@ class Practitioners(pa.DataFrameModel):
     first_name: str
     taxonomy_code: str
 
+    @pa.check("last_name", "first_name", name="unwritable_text")
+    @classmethod
+    def can_stand_on_a_claim(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """A practitioner without a name that X12 can carry would stop everybody's file."""
+        return data.lazyframe.select(columns.is_writable(pl.col(data.key)))
+
 
 class BillingProviders(pa.DataFrameModel):
     """Who bills, from where, under which MAC and locality."""
@@ -141,7 +159,7 @@ class BillingProviders(pa.DataFrameModel):
     taxonomy_code: str
     address_line: str
     city: str
-    state: str
+    state: str = pa.Field(isin=columns.STATES)
     postal_code: str
     mac_contract: str
     locality: str
@@ -150,6 +168,24 @@ class BillingProviders(pa.DataFrameModel):
     qualifying_apm: bool
     contact_name: str
     contact_phone: str
+
+    @pa.check("name", "address_line", "city", "contact_name", name="unwritable_text")
+    @classmethod
+    def can_stand_on_a_claim(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """A practice without a name that X12 can carry would stop its receiver's file."""
+        return data.lazyframe.select(columns.is_writable(pl.col(data.key)))
+
+    @pa.check("postal_code", name="malformed_postal_code")
+    @classmethod
+    def has_nine_digits(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """A billing provider's postal code is whole; a hyphen is welcome."""
+        return data.lazyframe.select(pl.col(data.key).str.contains(r"^\d{5}-?\d{4}$"))
+
+    @pa.check("tax_id", name="malformed_tax_id")
+    @classmethod
+    def is_a_tax_id(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """Nine digits, with the hyphen people write."""
+        return data.lazyframe.select(pl.col(data.key).str.contains(r"^\d{2}-?\d{7}$"))
 
 
 class Payers(pa.DataFrameModel):

@@ -10,7 +10,7 @@ import polars as pl
 import sqlalchemy as sa
 
 import schemas.ledger_answers  # noqa: F401  its tables belong to the ledger
-from schemas.ledger import ADJUDICATED, BUILT, ENDED, SENT
+from schemas.ledger import ADJUDICATED, BUILT, ENDED, SENT, UtcDateTime
 from tasks.claim_states import CLAIM, INTERCHANGE, TABLES, instant, transition
 from tasks.database import insert, query, staged
 from tasks.matching import prove_sent
@@ -23,12 +23,112 @@ ACTOR: Final = "collection"
 
 
 def charge_claims(connection: sa.Connection, claim_ids: pl.Series, at: datetime) -> None:
-    """Open what the claims are owed: one charge for each line, once, dated the day the claim was sent."""
+    """Open what these claims are owed: one charge for each line, once."""
     with staged(connection, claim_ids.unique().to_frame("claim_id")) as asked:
-        lines = query(
-            connection,
-            _uncharged().join_from(asked, CLAIM, CLAIM.c.id == asked.c.claim_id, isouter=False)
-            if False
-            else _uncharged().where(CLAIM.c.id.in_(sa.select(asked.c.claim_id))),
+        _charge(connection, CLAIM.c.id.in_(sa.select(asked.c.claim_id)), at)
+
+
+def charge_sent_claims(connection: sa.Connection, at: datetime) -> None:
+    """Open what every claim is owed that was sent and not answered yet."""
+    _charge(connection, CLAIM.c.state == SENT, at)
+
+
+def _charge(connection: sa.Connection, where: sa.ColumnElement[bool], at: datetime) -> None:
+    """Post the charges of claims that have none, dated the day they were sent."""
+    has_charge = sa.exists().where(POSTING.c.claim_id == CLAIM.c.id, POSTING.c.account == "charge")
+    lines = query(
+        connection,
+        sa.select(
+            *(CLAIM_LINE.c[name] for name in ("claim_id", "line_number", "charge")),
+            sa.func.coalesce(INTERCHANGE.c.sent_at, CLAIM.c.updated_at, type_=UtcDateTime()).label("sent_at"),
         )
-    _charge(connection, lines, at)
+        .join_from(CLAIM, CLAIM_LINE, CLAIM_LINE.c.claim_id == CLAIM.c.id)
+        .outerjoin(INTERCHANGE, INTERCHANGE.c.id == CLAIM.c.interchange_id)
+        .where(where, CLAIM.c.state.not_in((BUILT, *ENDED)), ~has_charge),
+    )
+    charges = lines.select(
+        "claim_id", "line_number", amount="charge", posted_on=pl.col("sent_at").dt.date(), key=pl.lit("")
+    )
+    _post_charges(connection, charges, at)
+
+
+def close_ended_claims(connection: sa.Connection, at: datetime) -> None:
+    """Take back the charges of claims that are void or replaced: nobody owes them any more."""
+    place = (POSTING.c.claim_id, POSTING.c.line_number)
+    total = sa.func.sum(POSTING.c.amount)
+    open_charges = query(
+        connection,
+        sa.select(*place, total.label("amount"), CLAIM.c.updated_at)
+        .join_from(POSTING, CLAIM, CLAIM.c.id == POSTING.c.claim_id)
+        .where(POSTING.c.account == "charge", CLAIM.c.state.in_(ENDED))
+        .group_by(*place, CLAIM.c.updated_at)
+        .having(total != 0),
+    )
+    taken_back = open_charges.select(
+        "claim_id",
+        "line_number",
+        amount=-pl.col("amount"),
+        posted_on=pl.col("updated_at").dt.date(),
+        key=pl.lit(":ended"),
+    )
+    _post_charges(connection, taken_back, at)
+
+
+def _post_charges(connection: sa.Connection, charges: pl.DataFrame, at: datetime) -> None:
+    rows = charges.filter(pl.col("amount") != 0).select(
+        *("claim_id", "line_number", "amount", "posted_on"),
+        account=pl.lit("charge"),
+        recorded_at=instant(at),
+        dedupe_key=pl.format("charge:{}:{}{}", "claim_id", "line_number", "key"),
+    )
+    insert(connection, POSTING, rows)
+
+
+def settle_claims(
+    connection: sa.Connection, claim_ids: pl.Series, decided: pl.Series, *, sha256: str, at: datetime
+) -> pl.DataFrame:
+    """Move the claims that a remittance decided, and remember the payer's newest number of each.
+
+    Args:
+        claim_ids: Every claim the remittance speaks of.
+        decided: Those among them that it decides.
+        sha256: Of the file that says so.
+
+    Returns:
+        What `tasks.claim_states.transition` returns.
+    """
+    prove_sent(connection, claim_ids, sha256=sha256, at=at)
+    _remember_payer_numbers(connection, claim_ids)
+    with staged(connection, decided.unique().to_frame("id")) as asked:
+        numbers = query(
+            connection, sa.select(CLAIM.c.claim_number).join_from(asked, CLAIM, CLAIM.c.id == asked.c.id)
+        )["claim_number"]
+    return transition(
+        connection, numbers, ADJUDICATED, actor=ACTOR, dedupe=f"{ADJUDICATED}:{sha256}", at=at
+    )
+
+
+def _remember_payer_numbers(connection: sa.Connection, claim_ids: pl.Series) -> None:
+    """Keep the number of the latest remittance, whichever arrived first: a correction must name it."""
+    with staged(connection, claim_ids.unique().to_frame("id")) as asked:
+        given = query(
+            connection,
+            sa.select(
+                *(REMITTANCE_CLAIM.c[name] for name in ("claim_id", "payer_claim_number", "is_reversal")),
+                REMITTANCE.c.payment_date,
+            )
+            .join_from(asked, REMITTANCE_CLAIM, REMITTANCE_CLAIM.c.claim_id == asked.c.id)
+            .join(REMITTANCE, REMITTANCE.c.id == REMITTANCE_CLAIM.c.remittance_id)
+            .where(REMITTANCE_CLAIM.c.payer_claim_number.is_not(None)),
+        )
+    newest = (
+        given.sort("payment_date", ~pl.col("is_reversal"), "payer_claim_number", nulls_last=False)
+        .unique("claim_id", keep="last", maintain_order=True)
+        .select("claim_id", "payer_claim_number")
+    )
+    with staged(connection, newest) as numbers:
+        connection.execute(
+            sa.update(CLAIM)
+            .where(CLAIM.c.id == numbers.c.claim_id)
+            .values(payer_claim_number=numbers.c.payer_claim_number)
+        )

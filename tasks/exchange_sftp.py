@@ -7,8 +7,10 @@ environment. A file is uploaded under a name nobody takes and gets its own by a 
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from secrets import token_hex
 from stat import S_ISREG
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import asyncssh
@@ -38,30 +40,38 @@ class SftpMailbox(Mailbox):
 
         async def read(client: asyncssh.SFTPClient) -> bytes:
             async with client.open(self._path(name), "rb") as file:
-                return bytes(await file.read())
+                return cast(bytes, await file.read())
 
         return self._run(name, read)
 
     def _create(self, name: str, data: bytes) -> bool:
         async def create(client: asyncssh.SFTPClient) -> bool:
-            target, draft = self._path(name), self._path(f".{name}.part")
+            target = self._path(name)
             if await client.exists(target):
                 return False
-            async with client.open(draft, "wb") as file:
-                await file.write(data)
-            if await client.getsize(draft) != len(data):
-                raise asyncssh.SFTPConnectionLost("the upload was cut short")
+            is_new = True
             try:
-                await client.rename(draft, target)
+                await self._upload(client, data, self._path(f".{name}.{token_hex(4)}.part"), target)
             except asyncssh.SFTPError:
                 # Servers say in many ways that a name is taken; that it is can be seen.
                 if not await client.exists(target):
                     raise
-                await client.remove(draft)
-                return False
-            return True
+                is_new = False
+            # What an upload that broke off left behind, ours or a racer's, is of no use any more.
+            with suppress(asyncssh.SFTPNoSuchFile):
+                for draft in await client.glob(self._path(f".{name}.*.part")):
+                    await client.remove(draft)
+            return is_new
 
         return self._run(name, create)
+
+    async def _upload(self, client: asyncssh.SFTPClient, data: bytes, draft: str, target: str) -> None:
+        """Write under a name nobody takes, and give the whole file its own, which replaces nothing."""
+        async with client.open(draft, "wb") as file:
+            await file.write(data)
+        if await client.getsize(draft) != len(data):
+            raise asyncssh.SFTPConnectionLost("the upload was cut short")
+        await client.rename(draft, target)
 
     def _look(self) -> list[StoredObject]:
         async def look(client: asyncssh.SFTPClient) -> list[StoredObject]:

@@ -238,7 +238,9 @@ class Ledger:
     def record_sent(self, interchange_id: int, *, receipt: dict[str, Any], at: datetime) -> bool:
         """Remember the receipt and move the file's claims to `sent`; False if that was done before."""
         with database.writing(self.engine) as connection:
-            return interchanges.record_sent(connection, interchange_id, receipt=receipt, at=at)
+            is_first = interchanges.record_sent(connection, interchange_id, receipt=receipt, at=at)
+            crashpoint("receipt not committed")
+            return is_first
 
 
 def _live(month: date, source: str | None) -> list[sa.ColumnElement[bool]]:

@@ -130,6 +130,26 @@ def _claims_like(connection: sa.Connection, said: pl.DataFrame) -> pl.DataFrame:
         )
 
 
+def claims_of_references(connection: sa.Connection, references: pl.Series) -> pl.DataFrame:
+    """Find the claim that the free text of a provider adjustment names, by our number or the payer's.
+
+    Returns:
+        reference, named_claim_id: the references that name exactly one claim.
+    """
+    words = (
+        references.drop_nulls()
+        .unique()
+        .to_frame("reference")
+        .with_columns(number=pl.col("reference").str.extract_all(r"[A-Za-z0-9-]{8,}"))
+        .explode("number")
+        .drop_nulls()
+    )
+    known = claims_by_number(connection, words["number"]).select("claim_id", number="claim_number")
+    payers = _claims_of_payer_numbers(connection, words["number"].unique())
+    named = words.join(pl.concat([known, *payers]).unique(), on="number").select("reference", "claim_id").unique()
+    return named.filter(pl.len().over("reference") == 1).rename({"claim_id": "named_claim_id"})
+
+
 def match_answered_lines(connection: sa.Connection, lines: pl.DataFrame) -> pl.DataFrame:
     """Find the line of ours for each line of a matched claim; see `billing.line_matching.match_lines`."""
     names = ("claim_id", "line_number", "line_control_number", "code", "modifiers", "charge", "date_of_service")

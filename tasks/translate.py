@@ -5,6 +5,7 @@ steps call `to_x12` for a bucket, the filing step calls `write_checked` for an i
 `read_answers` for a file that came back and `sent_claims` for the file that it answers.
 """
 
+import re
 from dataclasses import dataclass, fields
 from datetime import date
 
@@ -215,7 +216,7 @@ def _submitter(
         receiver_name=payers["receiver_name"][0],
         submitter_name=speaker["name"],
         contact_name=speaker["contact_name"],
-        contact_phone=speaker["contact_phone"],
+        contact_phone=_ten_digits(speaker["contact_phone"]),
         control_number=interchange.control_number,
         group_control_number=interchange.group_control_number,
         batch_id=interchange.batch_id,
@@ -223,6 +224,11 @@ def _submitter(
         usage=interchange.usage,
         max_claims_per_transaction=int(payers.select(pl.col("max_claims_per_transaction").min()).item()),
     )
+
+
+def _ten_digits(phone: str) -> str:
+    """Keep a phone number's digits, without the country's 1."""
+    return re.sub(r"\D", "", phone)[-10:]
 
 
 def _compare(

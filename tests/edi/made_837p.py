@@ -117,6 +117,7 @@ def many(claims: int, lines: int = 3) -> tuple[pl.DataFrame, pl.DataFrame]:
     made = made.with_columns(
         line_control_number=pl.format("{}-{}", "claim_number", suffix),
         date_of_service=pl.date(2026, 11, 1) + pl.duration(days=index % 29),
+        modifiers=pl.when(~first & (index % 5 == 0)).then(pl.lit(["76"])).otherwise("modifiers"),
     )
     # Copied row by row: a column of one repeated value would flatter whoever measures with it.
     everything = pl.Series(range(claims)), pl.Series(range(claims * lines))

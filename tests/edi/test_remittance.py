@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edi.remittance import TABLES, Remittance, read_remittance, read_remittance_file
@@ -181,6 +181,7 @@ def _decimal(cents: int) -> str:
     return str(Decimal(cents) / 100)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.lists(st.lists(CENTS, max_size=7), min_size=1, max_size=3), CENTS), max_size=4),
     st.lists(CENTS, max_size=6),

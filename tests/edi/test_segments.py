@@ -5,14 +5,17 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edi.parts import parts
 from edi.segments import Document, code
 
 FILES = Path(__file__).parent / "files"
-ISA = b"ISA*00*          *00*          *ZZ*PAYER          *ZZ*CLINIC         *261110*1200*^*00501*000000001*0*T*:~"
+ISA = (
+    b"ISA*00*          *00*          *ZZ*PAYER          *ZZ*CLINIC         "
+    b"*261110*1200*^*00501*000000001*0*T*:~"
+)
 BODY = (
     b"GS*HP*PAYER*CLINIC*20261110*1200*1*X*005010X221A1~ST*835*0001~BPR*I*5~SE*3*0001~GE*1*1~IEA*1*000000001~"
 )
@@ -134,6 +137,7 @@ def test_a_code_is_packed_alike_in_a_document_and_by_itself() -> None:
     assert document.codes(rows, 1).tolist() == [code("6R"), code("472"), 0, 0, code("WXYZ")]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 def test_no_bytes_at_all_make_the_tokenizer_raise(data: bytes) -> None:
     document = Document.read(data)

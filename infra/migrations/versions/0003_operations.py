@@ -27,7 +27,7 @@ def upgrade() -> None:
             ["interchange_id"], ["interchange.id"], name=op.f("fk_approval_interchange_id_interchange")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_approval")),
-        sa.UniqueConstraint("interchange_id", "sha256", name=op.f("uq_approval_interchange_id")),
+        sa.UniqueConstraint("interchange_id", "sha256", name=op.f("uq_approval_interchange_id_sha256")),
     )
     op.create_table(
         "release",
