@@ -38,7 +38,9 @@ def decide(items: pl.DataFrame, filing: pl.DataFrame) -> pl.DataFrame:
     )
     counted = pl.col("since") + pl.duration(days=pl.col("deadline_days"))
     deadline = pl.when(pl.col("deadline_from") == "filing").then("filing_ends").otherwise(counted)
-    dated = decided.join(in_time, on="item", how="left", maintain_order="left").with_columns(deadline=deadline)
+    dated = decided.join(in_time, on="item", how="left", maintain_order="left").with_columns(
+        deadline=deadline
+    )
     return dated.select(*items.columns, *DECIDED)
 
 
@@ -71,7 +73,9 @@ def _by_set(items: pl.DataFrame) -> pl.DataFrame:
         .group_by("adjustments", "remarks", "since", maintain_order=True)
         .first()
     )
-    found = denials.join(first.select("adjustments", "remarks", "since", *_ROW), on=["adjustments", "remarks", "since"])
+    found = denials.join(
+        first.select("adjustments", "remarks", "since", *_ROW), on=["adjustments", "remarks", "since"]
+    )
     return found.select("item", *_ROW)
 
 
@@ -88,5 +92,3 @@ def _by_code(items: pl.DataFrame) -> pl.DataFrame:
         .first()
         .select("item", *_ROW)
     )
-
-

@@ -40,7 +40,7 @@ class Books:
     # remittance_claim_id, remittance_id, claim_number, status_code, charge, paid, claim_id, matched_by,
     # suggested_claim_number, is_reversal, is_forwarded
     remittance_claims: pl.DataFrame
-    # remittance_line_id, remittance_claim_id, code, allowed, units (text), claim_line_number, is_denied
+    # remittance_line_id, remittance_claim_id, code, allowed, units (as text), claim_line_number and is_denied
     remittance_lines: pl.DataFrame
     # remittance_claim_id, remittance_line_id, group_code, reason_code, amount
     adjustments: pl.DataFrame

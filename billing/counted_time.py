@@ -15,7 +15,7 @@ from pandera.typing.polars import DataFrame
 
 from billing.intervals import END, START, subtract, union
 from billing.local_days import local_days, month_bounds
-from schemas.columns import COUNTED_ACTIVITIES
+from schemas.columns import COUNTED_ACTIVITIES, UTC
 from schemas.outputs import columns_of
 from schemas.stages import CountedStretches, MonthTotals, People
 
@@ -148,7 +148,7 @@ def _in_month(entries: pl.LazyFrame) -> pl.LazyFrame:
 def _in_order(worked: pl.DataFrame, people: pl.DataFrame) -> pl.DataFrame:
     """Sort by person, start and entry, once for all the unions to come."""
     # One number sorts three times as fast as three columns, and puts nearly in order what those then settle.
-    since = pl.col(START) - pl.lit(people["month_starts_at"].min())
+    since = pl.col(START) - pl.lit(people["month_starts_at"].min(), UTC)
     place = pl.col("person").cast(pl.Int64) * _ROOM_FOR_A_MONTH_US + since.dt.total_microseconds()
     return worked.sort(place).sort("person", START, "entry_id")
 
@@ -169,8 +169,8 @@ def _lost(before: pl.DataFrame, after: pl.DataFrame, touched: pl.DataFrame, name
     # Only people whom a hole touches can have lost anything.
     people = before.join(touched, on=touched.columns, how="semi").select("person").unique()
     had, has = (
-        _spent(frame.filter("is_documented").join(people, on="person", how="semi"), name)
-        for frame, name in ((before, "had"), (after, "has"))
+        _spent(frame.filter("is_documented").join(people, on="person", how="semi"), label)
+        for frame, label in ((before, "had"), (after, "has"))
     )
     return had.join(has, on="person", how="left").select(
         "person", (pl.col("had_us") - pl.col("has_us").fill_null(0)).alias(f"{name}_us")

@@ -56,7 +56,9 @@ def reassociate(books: Books) -> Reassociation:
     """
     paid = books.remittances.filter(
         pl.col("method").is_in(DEPOSITED_METHODS), pl.col("amount") > 0, pl.col("state") != "repeat"
-    ).select(id="remittance_id", trace="trace_number", company="originator_id", amount="amount", on="payment_date")
+    ).select(
+        id="remittance_id", trace="trace_number", company="originator_id", amount="amount", on="payment_date"
+    )
     banked = books.deposits.select(
         id="deposit_id", trace="trace_number", company="company_id", amount="amount", on="deposited_on"
     )
@@ -77,7 +79,9 @@ def reassociate(books: Books) -> Reassociation:
         deposited_on="on_right",
     )
     groups = groups.with_columns(status=_status(), how=_how()).select(GROUPS)
-    groups = groups.sort("status", pl.max_horizontal("paid", "deposited"), "trace_number", descending=[False, True, False])
+    groups = groups.sort(
+        "status", pl.max_horizontal("paid", "deposited"), "trace_number", descending=[False, True, False]
+    )
     surplus = groups.filter(pl.col("difference") > 0)["difference"].sum()
     return Reassociation(groups, _matches(groups), Decimal(surplus))
 
@@ -96,7 +100,11 @@ def _company() -> pl.Expr:
 
 def _by_trace(side: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     """Name the set of every row whose trace number, and payer where both tell, is on the other side too."""
-    others = other.filter(pl.col("trace").is_not_null()).group_by("trace").agg(companies=pl.col("company").drop_nulls())
+    others = (
+        other.filter(pl.col("trace").is_not_null())
+        .group_by("trace")
+        .agg(companies=pl.col("company").drop_nulls())
+    )
     is_same = (
         pl.col("company").is_null()
         | (pl.col("companies").list.len() == 0)
@@ -134,7 +142,8 @@ def _by_payer_and_day(paid: pl.DataFrame, banked: pl.DataFrame) -> pl.DataFrame:
     times = pairs.explode("remittance_ids").group_by("remittance_ids").agg(times=pl.len())
     often = times.filter(pl.col("times") > 1)["remittance_ids"]
     return pairs.filter(
-        pl.col("deposit_id").is_unique(), ~pl.col("remittance_ids").list.eval(pl.element().is_in(often.implode())).list.any()
+        pl.col("deposit_id").is_unique(),
+        ~pl.col("remittance_ids").list.eval(pl.element().is_in(often.implode())).list.any(),
     ).select("deposit_id", "remittance_ids", set_found=pl.format("day|{}", "deposit_id"))
 
 

@@ -13,10 +13,19 @@ from typing import Any, Final
 
 import polars as pl
 
-from billing.books import Books, states
+from billing.books import Books
 from billing.deposits import Reassociation
 from billing.reconciliation import Reconciliation
 
+_COLUMNS: Final[dict[str, Any]] = {
+    "metric": pl.String,
+    "value": pl.Float64,
+    "unit": pl.String,
+    "numerator": pl.Float64,
+    "denominator": pl.Float64,
+    "target": pl.String,
+    "formula": pl.String,
+}
 DAYS_OF_CHARGES: Final = 90  # average daily charges are those of the last ninety days
 OLD_DAYS: Final = 90
 # Who moves claims without a person: the flows themselves.
@@ -34,36 +43,146 @@ class Metric:
 
 
 METRICS: Final = (
-    Metric("clean_claim_rate", "share", "claims never rejected and never sent again ÷ claims sent", "≥ 95 %"),
-    Metric("touchless_claim_rate", "share", "claims that reached the payer and that no person ever moved ÷ claims sent", "rising"),
-    Metric("front_end_acceptance", "share", "claims the payer accepted (277CA A2, or adjudicated) ÷ claims sent", "≥ 98 %"),
-    Metric("first_pass_resolution", "share", "first versions adjudicated with no line denied, reversed or unanswered ÷ claims adjudicated", "≥ 90 %"),
-    Metric("denial_rate_lines", "share", "lines denied ÷ lines adjudicated (sequestration is no denial)", "< 5 %"),
-    Metric("denial_rate_dollars", "share", "charges of lines denied ÷ charges of lines adjudicated", "< 5 %"),
-    Metric("days_in_ar", "days", "open balance ÷ (charges of the last 90 days by date of service ÷ 90); gross", "< 40"),
-    Metric("ar_over_90_days", "share", "open balance older than 90 days by date of service ÷ open balance", "< 10 %"),
-    Metric("net_collection_rate", "share", "paid by payers ÷ (charges − contractual) of claims adjudicated", "≥ 95 %"),
-    Metric("remit_lag", "days", "median of (payment date − day sent) over claims paid", "14–30"),
-    Metric("days_to_bill", "days", "median of (day sent − date of service) over claims sent"),
-    Metric("variance", "dollars", "Σ (expected − paid) over lines answered", "≈ 0"),
-    Metric("unmatched_remits", "count", "claims of remittances that match none of ours", "0"),
-    Metric("unmatched_remits_dollars", "dollars", "Σ paid of those claims", "0"),
-    Metric("unmatched_remits_oldest", "days", "age of the oldest of them", "≤ 5"),
-    Metric("unapplied_cash", "dollars", "deposits − payments posted to which they belong", "0"),
-    Metric("cost_to_collect", "share", "billing cost ÷ cash; the ledger does not know the cost", "falling"),
-    Metric("enrolled_patients", "count", "patients enrolled, last run of each month"),
-    Metric("eligible_share", "share", "patients eligible ÷ patients enrolled"),
-    Metric("billed_share", "share", "patients billed ÷ patients enrolled"),
-    Metric("minutes_billed_share", "share", "minutes billed ÷ minutes logged"),
-    Metric("minutes_stranded", "count", "counted minutes that fund no unit"),
-    Metric("units_per_claim", "count", "units ÷ claims, over claims sent"),
-    Metric("no_interaction_patients", "count", "patients held because nobody talked with them"),
-)  # fmt: skip
+    Metric(
+        "clean_claim_rate",
+        "share",
+        "claims never rejected and never sent again ÷ claims sent",
+        "≥ 95 %",
+    ),
+    Metric(
+        "touchless_claim_rate",
+        "share",
+        "claims that reached the payer and that no person ever moved ÷ claims sent",
+        "rising",
+    ),
+    Metric(
+        "front_end_acceptance",
+        "share",
+        "claims the payer accepted (277CA A2, or adjudicated) ÷ claims sent",
+        "≥ 98 %",
+    ),
+    Metric(
+        "first_pass_resolution",
+        "share",
+        "first versions adjudicated with no line denied, reversed or unanswered ÷ claims adjudicated",
+        "≥ 90 %",
+    ),
+    Metric(
+        "denial_rate_lines",
+        "share",
+        "lines denied ÷ lines adjudicated (sequestration is no denial)",
+        "< 5 %",
+    ),
+    Metric(
+        "denial_rate_dollars",
+        "share",
+        "charges of lines denied ÷ charges of lines adjudicated",
+        "< 5 %",
+    ),
+    Metric(
+        "days_in_ar",
+        "days",
+        "open balance ÷ (charges of the last 90 days by date of service ÷ 90); gross",
+        "< 40",
+    ),
+    Metric(
+        "ar_over_90_days",
+        "share",
+        "open balance older than 90 days by date of service ÷ open balance",
+        "< 10 %",
+    ),
+    Metric(
+        "net_collection_rate",
+        "share",
+        "paid by payers ÷ (charges - contractual) of claims adjudicated",
+        "≥ 95 %",
+    ),
+    Metric(
+        "remit_lag",
+        "days",
+        "median of (payment date - day sent) over claims paid",
+        "14 to 30",
+    ),
+    Metric(
+        "days_to_bill",
+        "days",
+        "median of (day sent - date of service) over claims sent",
+    ),
+    Metric(
+        "variance",
+        "dollars",
+        "Σ (expected - paid) over lines answered",
+        "≈ 0",
+    ),
+    Metric(
+        "unmatched_remits",
+        "count",
+        "claims of remittances that match none of ours",
+        "0",
+    ),
+    Metric(
+        "unmatched_remits_dollars",
+        "dollars",
+        "Σ paid of those claims",
+        "0",
+    ),
+    Metric(
+        "unmatched_remits_oldest",
+        "days",
+        "age of the oldest of them",
+        "≤ 5",
+    ),
+    Metric(
+        "unapplied_cash",
+        "dollars",
+        "deposits - payments posted to which they belong",
+        "0",
+    ),
+    Metric(
+        "cost_to_collect",
+        "share",
+        "billing cost ÷ cash; the ledger does not know the cost",
+        "falling",
+    ),
+    Metric(
+        "enrolled_patients",
+        "count",
+        "patients enrolled, last run of each month",
+    ),
+    Metric(
+        "eligible_share",
+        "share",
+        "patients eligible ÷ patients enrolled",
+    ),
+    Metric(
+        "billed_share",
+        "share",
+        "patients billed ÷ patients enrolled",
+    ),
+    Metric(
+        "minutes_billed_share",
+        "share",
+        "minutes billed ÷ minutes logged",
+    ),
+    Metric(
+        "minutes_stranded",
+        "count",
+        "counted minutes that fund no unit",
+    ),
+    Metric(
+        "units_per_claim",
+        "count",
+        "units ÷ claims, over claims sent",
+    ),
+    Metric(
+        "no_interaction_patients",
+        "count",
+        "patients held because nobody talked with them",
+    ),
+)
 
 
-def metrics(
-    books: Books, reconciliation: Reconciliation, reassociation: Reassociation
-) -> pl.DataFrame:
+def metrics(books: Books, reconciliation: Reconciliation, reassociation: Reassociation) -> pl.DataFrame:
     """Work every metric out.
 
     Returns:
@@ -88,29 +207,24 @@ def metrics(
         }
         for metric in METRICS
     ]
-    schema = {
-        **dict.fromkeys(("metric", "value", "unit", "numerator", "denominator"), pl.Float64),
-        **dict.fromkeys(("metric", "unit", "target", "formula"), pl.String),
-    }
-    names = ("metric", "value", "unit", "numerator", "denominator", "target", "formula")
-    return pl.DataFrame(rows, schema={name: schema[name] for name in names}, orient="row")
+    return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
 
 
 def _of_claims(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[Any, Any]]:
     """Count claims; a claim counts as sent once it left, whatever became of it."""
     lines = reconciliation.lines
-    mine = lines.select("claim_id").unique()
-    events = books.events.join(mine, on="claim_id", how="semi")
+    month = reconciliation.month
+    of_month = pl.lit(value=True) if month is None else pl.col("service_month") == month
     moved = pl.col("to_state")
-    facts = events.group_by("claim_id").agg(
+    facts = books.events.group_by("claim_id").agg(
         was_sent=(moved != "built").any(),
         was_rejected=(moved == "rejected").any(),
         was_accepted=moved.is_in(["accepted", "adjudicated"]).any(),
         was_touched=(~pl.col("actor").str.split(":").list.first().is_in(PRODUCT_ACTORS)).any(),
     )
     claims = (
-        books.claims.join(facts, on="claim_id")
-        .join(states(books), on="claim_id")
+        books.claims.filter(of_month)
+        .join(facts, on="claim_id")
         .filter("was_sent")
         .with_columns(is_first=(pl.col("version") == 1) & ~pl.col("was_rejected"))
     )
@@ -122,7 +236,7 @@ def _of_claims(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[
     clean = claims.filter("is_first")
     reached = clean.filter("was_accepted", ~pl.col("was_touched"))
     to_bill = (pl.col("sent_at").dt.date() - pl.col("date_of_service")).dt.total_days()
-    units = lines.join(claims, on="claim_id", how="semi")["units"].sum()
+    units = books.lines.join(claims, on="claim_id", how="semi")["units"].sum()
     return {
         "clean_claim_rate": (clean.height, sent),
         "touchless_claim_rate": (reached.height, sent),
@@ -139,7 +253,9 @@ def _of_claims(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[
 def _of_money(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[Any, Any]]:
     """Add dollars up, of the lines of the report."""
     lines = reconciliation.lines
-    answered = lines.filter(~pl.col("answer").is_in(["waiting", "replaced"]), pl.col("line_number").is_not_null())
+    answered = lines.filter(
+        ~pl.col("answer").is_in(["waiting", "replaced"]), pl.col("line_number").is_not_null()
+    )
     denied = answered.filter(pl.col("answer") == "denied")
     owed = lines.filter("is_billed")
     age = (pl.lit(books.as_of) - pl.col("date_of_service")).dt.total_days()
@@ -154,7 +270,7 @@ def _of_money(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[A
         "ar_over_90_days": (owed.filter(age > OLD_DAYS)["open"].sum(), owed["open"].sum()),
         "net_collection_rate": (
             adjudicated["paid"].sum(),
-            adjudicated["billed"].sum() - adjudicated["contractual"].sum(),
+            adjudicated.select((pl.col("billed") - pl.col("contractual")).sum()).item(),
         ),
         "remit_lag": (paid.select(lag.median()).item(), 1),
         "variance": (lines["variance"].sum(), 1),

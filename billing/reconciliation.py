@@ -52,6 +52,7 @@ class Reconciliation:
     """
 
     as_of: date
+    month: date | None  # null: every month
     lines: pl.DataFrame
     bridge: pl.DataFrame  # claim_number, line_number, reason, amount, detail: expected less paid, in parts
     summary: pl.DataFrame  # month, mac_contract, mac_name, code, payer_id, claims, lines and FIGURES
@@ -71,6 +72,7 @@ def reconcile(books: Books, reference: Reference, month: date | None = None) -> 
     lines = lines.sort("claim_number", "line_number", nulls_last=True)
     return Reconciliation(
         as_of=books.as_of,
+        month=month,
         lines=lines,
         bridge=bridge,
         summary=_with_mac_names(totals_by(lines, *DIMENSIONS), reference, books.as_of),
@@ -289,7 +291,9 @@ def _provider_level(books: Books | None) -> pl.DataFrame:
         return pl.DataFrame(schema={"account": pl.String, "entries": pl.UInt32, "amount": MONEY})
     return (
         books.postings.filter(
-            pl.col("claim_id").is_null(), pl.col("remittance_claim_id").is_null(), pl.col("account") != "charge"
+            pl.col("claim_id").is_null(),
+            pl.col("remittance_claim_id").is_null(),
+            pl.col("account") != "charge",
         )
         .group_by("account")
         .agg(entries=pl.len(), amount=pl.col("amount").sum().cast(MONEY))

@@ -51,7 +51,9 @@ def explained(lines: pl.DataFrame, reference: Reference) -> tuple[pl.DataFrame, 
         too much was paid) and flag (underpaid, overpaid or null); and the parts, one row per line and
         reason, which add up to the line's variance.
     """
-    stepped = _steps(lines).join(_price_reasons(lines, reference), on=list(_KIND), how="left", nulls_equal=True)
+    stepped = _steps(lines).join(
+        _price_reasons(lines, reference), on=list(_KIND), how="left", nulls_equal=True
+    )
     stepped = stepped.with_row_index("row").with_columns(**_flags())
     parts = _parts(stepped)
     main = (
@@ -112,7 +114,9 @@ def _steps(lines: pl.DataFrame) -> pl.DataFrame:
         step_incentive=pl.col("incentive"),
         step_prior_payer=pl.col("prior_payer"),
         step_rest=(pl.col("allowed") - pl.col("shared_out")).cast(MONEY),
-        paid_by_remit=(_less_sequestration(of_payer) - pl.col("incentive") - pl.col("prior_payer")).cast(MONEY),
+        paid_by_remit=(_less_sequestration(of_payer) - pl.col("incentive") - pl.col("prior_payer")).cast(
+            MONEY
+        ),
     )
 
 
@@ -151,7 +155,7 @@ def _parts(stepped: pl.DataFrame) -> pl.DataFrame:
     codes = pl.col("codes").list.join(" ")
     is_adjusted = (pl.col("denial") != 0) | (pl.col("other_adjustment") != 0)
     unexplained = pl.when(is_adjusted).then(pl.lit("adjustment")).otherwise(pl.lit("unknown"))
-    # A plan has a schedule of its own; Medicare's is public, so a price of it that nothing explains is a riddle.
+    # A plan has a schedule of its own; Medicare's is public, so a price nothing explains is a riddle.
     is_own_fee = pl.col("payer_kind") != "medicare_part_b"
     unpriced = pl.when(is_own_fee & ~is_adjusted).then(pl.lit("fee")).otherwise(unexplained)
     reasons = {
@@ -183,7 +187,9 @@ def _price_reasons(lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     factor, 95 % for non-participation and its absence, other years' schedules, and their combinations.
     """
     kinds = lines.filter(pl.col("answer") == "paid").select(_KIND).unique()
-    kinds = kinds.with_columns(of_units=pl.col("paid_units").fill_null(pl.col("units").cast(pl.Decimal(38, 3))))
+    kinds = kinds.with_columns(
+        of_units=pl.col("paid_units").fill_null(pl.col("units").cast(pl.Decimal(38, 3)))
+    )
     settings = reference.places_of_service.select(
         "place_of_service", own_setting="setting", since="effective_from", until="effective_to"
     )
@@ -194,7 +200,9 @@ def _price_reasons(lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     on = pl.col("date_of_service")
     priced = (
         kinds.join(settings, on="place_of_service", how="left")
-        .filter(((pl.col("since") <= on) & (on <= pl.col("until")).fill_null(value=True)).fill_null(value=True))
+        .filter(
+            ((pl.col("since") <= on) & (on <= pl.col("until")).fill_null(value=True)).fill_null(value=True)
+        )
         .join(pl.concat([full, reduced]), on=["code", "mac_contract"])
         .with_columns(price=pl.min_horizontal(price, pl.col("charge")).cast(MONEY), is_in_force=covers(on))
     )
@@ -228,7 +236,13 @@ def _price_reasons(lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
                 ignore_nulls=True,
             ),
         )
-        .sort("differences", "weight", "other_locality", "effective_from", descending=[False, False, False, True])
+        .sort(
+            "differences",
+            "weight",
+            "other_locality",
+            "effective_from",
+            descending=[False, False, False, True],
+        )
         .group_by(_KIND, maintain_order=True)
         .first()
     )

@@ -73,19 +73,27 @@ def _words() -> pl.Expr:
         ignore_nulls=True,
     )
     other = pl.concat_str(
-        [codes.str.json_path_match(f"$.{name}") for name in ("code", "note", "syntax", "segment_id", "element")],
+        [
+            codes.str.json_path_match(f"$.{name}")
+            for name in ("code", "note", "syntax", "segment_id", "element")
+        ],
         separator=":",
         ignore_nulls=True,
     )
     return (
-        pl.when(pl.col("kind") == "277CA").then(of_277).otherwise(pl.format("{} {}", "kind", other)).alias("words")
+        pl.when(pl.col("kind") == "277CA")
+        .then(of_277)
+        .otherwise(pl.format("{} {}", "kind", other))
+        .alias("words")
     )
 
 
 def investigations(books: Books) -> pl.DataFrame:
     """List answers that decide nothing about a claim or a file that has not moved on since."""
     claims = _claims(books).select("claim_id", "claim_number", "state", "expected")
-    moved_on = books.answers.filter(pl.col("kind") == "999", pl.col("outcome") == "accepted")["interchange_id"]
+    moved_on = books.answers.filter(pl.col("kind") == "999", pl.col("outcome") == "accepted")[
+        "interchange_id"
+    ]
     open_ones = (
         books.answers.filter(pl.col("outcome") == "investigate", "is_matched")
         .with_columns(_words())

@@ -37,9 +37,7 @@ LEAST_PROVIDER_ADJUSTMENT: Final = pl.lit("50.00").cast(MONEY)
 def items_of(frame: pl.DataFrame, kind: str, **columns: pl.Expr | str) -> pl.DataFrame:
     """Make items of a frame's rows: the given columns, and null for the others of ITEM."""
     given = {"kind": pl.lit(kind), **{name: _expr(column) for name, column in columns.items()}}
-    return frame.select(
-        given.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in ITEM.items()
-    )
+    return frame.select(given.get(name, pl.lit(None)).cast(dtype).alias(name) for name, dtype in ITEM.items())
 
 
 def _expr(column: pl.Expr | str) -> pl.Expr:
@@ -81,7 +79,9 @@ def _codes(books: Books, lines: pl.DataFrame) -> pl.DataFrame:
     numbers = books.remittance_lines.select("remittance_line_id", line_number="claim_line_number")
 
     def of_lines(codes: pl.DataFrame, name: str) -> pl.DataFrame:
-        placed = codes.join(latest, on="remittance_claim_id").join(numbers, on="remittance_line_id", how="left")
+        placed = codes.join(latest, on="remittance_claim_id").join(
+            numbers, on="remittance_line_id", how="left"
+        )
         whole = placed.filter(pl.col("remittance_line_id").is_null()).select("claim_id", name)
         of_line = placed.filter(pl.col("line_number").is_not_null()).select("claim_id", "line_number", name)
         spread = lines.select("claim_id", "line_number").join(whole, on="claim_id")
@@ -109,7 +109,7 @@ def misses(reconciliation: Reconciliation) -> pl.DataFrame:
             reference=pl.format("line {} {}", "line_number", "code"),
             money=pl.col("underpaid").abs(),
             since="last_posted_on",
-            reason=pl.format("Expected to be allowed {}, allowed {}: {}.", "allowed_estimate", "allowed", "explanation"),
+            reason=pl.format("Allowed {}, expected {}: {}.", "allowed", "allowed_estimate", "explanation"),
         )
         for flag, kind in (("underpaid", "underpayment"), ("overpaid", "overpayment"))
     ]  # fmt: skip

@@ -69,7 +69,9 @@ def work_items(
     return (
         decided.with_columns(incident_key=fault)
         .unique("key", keep="first", maintain_order=True)
-        .sort(pl.col("money").fill_null(0), "deadline", "key", descending=[True, False, False], nulls_last=True)
+        .sort(
+            pl.col("money").fill_null(0), "deadline", "key", descending=[True, False, False], nulls_last=True
+        )
         .select(WORK_ITEM)
     )
 
@@ -91,7 +93,9 @@ def corrections(books: Books) -> pl.DataFrame:
         since=pl.col("found_at").dt.date(),
         reason=pl.when(withdrawn)
         .then(pl.format("Sent with a charge of {}, and the input supports no claim any more.", "was_charge"))
-        .otherwise(pl.format("Sent with a charge of {}; the input now supports {}.", "was_charge", "now_charge")),
+        .otherwise(
+            pl.format("Sent with a charge of {}; the input now supports {}.", "was_charge", "now_charge")
+        ),
     )
 
 
@@ -109,7 +113,13 @@ def left_out(books: Books) -> pl.DataFrame:
         funnel = json.loads(run["summary"]).get("funnel") or {}
         same = {"month": f"{run['month']:%Y-%m}", "since": run["finished_at"].date()}
         rows += [
-            {**same, "kind": "held", "what": hold["reason"], "count": hold["patients"], "next": hold["next_step"]}
+            {
+                **same,
+                "kind": "held",
+                "what": hold["reason"],
+                "count": hold["patients"],
+                "next": hold["next_step"],
+            }
             for hold in funnel.get("holds") or ()
             if not hold["is_note"]
         ]
@@ -123,7 +133,11 @@ def left_out(books: Books) -> pl.DataFrame:
         .group_by("kind", "month", "what", maintain_order=True)
         .agg(pl.col("count").sum(), pl.col("since").max(), pl.col("next").first())
     )
-    unit = pl.when(pl.col("kind") == "held").then(pl.lit("patients are held")).otherwise(pl.lit("rows were refused"))
+    unit = (
+        pl.when(pl.col("kind") == "held")
+        .then(pl.lit("patients are held"))
+        .otherwise(pl.lit("rows were refused"))
+    )
     made = items_of(
         found,
         "left_out",
@@ -156,5 +170,3 @@ def incidents(items: pl.DataFrame) -> pl.DataFrame:
         references=pl.col("reference").drop_nulls().unique(maintain_order=True).head(10),
     )
     return folded.sort("money", "deadline", "incident", descending=[True, False, False], nulls_last=True)
-
-

@@ -8,7 +8,6 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -18,7 +17,9 @@ Month = Annotated[str | None, typer.Option(help="Only this service month, such a
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
 AsOf = Annotated[
     str | None,
-    typer.Option(help="As the books stood on the evening of this day, such as 2026-12-31; today unless given."),
+    typer.Option(
+        help="As the books stood on the evening of this day, such as 2026-12-31; today unless given."
+    ),
 ]
 DONE, LOOK = 0, 3
 
@@ -26,7 +27,7 @@ DONE, LOOK = 0, 3
 class WithFormulas(TyperCommand):
     """A command whose help ends with the formula of every metric."""
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the formulas; the table they come from is read only when somebody asks."""
         from billing.metrics import METRICS
 
@@ -35,7 +36,11 @@ class WithFormulas(TyperCommand):
 
 
 def _formula(metric: Any) -> str:
-    return f"{metric.formula} [{metric.unit}; aim: {metric.target}]" if metric.target else f"{metric.formula} [{metric.unit}]"
+    return (
+        f"{metric.formula} [{metric.unit}; aim: {metric.target}]"
+        if metric.target
+        else f"{metric.formula} [{metric.unit}]"
+    )
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -49,14 +54,16 @@ def reconcile(
     month: Month = None,
     as_of: AsOf = None,
     as_json: AsJson = False,
-    workbook: Annotated[Path | None, typer.Option(help="Write the whole report to this .xlsx file as well.")] = None,
+    workbook: Annotated[
+        Path | None, typer.Option(help="Write the whole report to this .xlsx file as well.")
+    ] = None,
     metrics: Annotated[bool, typer.Option("--metrics", help="Show the metrics with their formulas.")] = False,
 ) -> None:
     """Show what was billed, expected, allowed, paid and denied, why it differs, and what is open.
 
-    billed = contractual + sequestration + paid + patient + denied + open (and what an earlier payer or another
-    adjustment settled); variance = expected − paid over the lines that were answered, explained to the cent by
-    reason. A report as of a day never changes: what is taken back later counts in the later period.
+    billed = contractual + sequestration + paid + patient + denied + open (and what an earlier payer or
+    another adjustment settled); variance = expected less paid over the lines that were answered, explained
+    to the cent by reason. A report as of a day never changes: what is taken back later counts in the later period.
     """
     from billing.deposits import reassociate
     from billing.metrics import metrics as measured
@@ -105,7 +112,9 @@ def bank(
         str | None,
         typer.Argument(help="A bank file: CSV, BAI2 or NACHA; all of RPMCLAIMS_INBOX/bank/ unless given."),
     ] = None,
-    inbox: Annotated[str | None, typer.Option(help="The inbox whose bank/ folder is read; RPMCLAIMS_INBOX unless given.")] = None,
+    inbox: Annotated[
+        str | None, typer.Option(help="The inbox whose bank/ folder is read; RPMCLAIMS_INBOX unless given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Read what arrived at the bank and match it with the payments of the remittances."""
@@ -115,9 +124,7 @@ def bank(
     from tasks.bank import bank_files, post_bank_files
 
     with _ledger() as ledger:
-        files, matched = post_bank_files(
-            ledger, bank_files(file, inbox or load_settings().inbox), _clock()
-        )
+        files, matched = post_bank_files(ledger, bank_files(file, inbox or load_settings().inbox), _clock())
     if as_json:
         show_json(money_pages.bank_document(files, matched))
     else:

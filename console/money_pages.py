@@ -16,13 +16,33 @@ from billing.reconciliation import FIGURES, Reconciliation, totals_by
 from billing.worklist import incidents
 from console.pages import out, table
 
+NOTHING: Final = "\N{EN DASH}"
 # A terminal shows so many rows of a table; --json and the workbook have them all.
 ROWS_SHOWN: Final = 40
 BY: Final = {"month": "month", "mac": "mac_contract", "code": "code", "payer": "payer_id"}
-SHOWN: Final = ("billed", "expected", "allowed", "paid", "patient", "denied", "taken_back", "open", "variance")
+SHOWN: Final = (
+    "billed",
+    "expected",
+    "allowed",
+    "paid",
+    "patient",
+    "denied",
+    "taken_back",
+    "open",
+    "variance",
+)
 LINE: Final = (
     *("claim_number", "line_number", "month", "mac_contract", "locality", "payer_id", "code", "units"),
-    *("paid_units", "date_of_service", "state", "answer", "billed", "expected", "allowed_estimate", "allowed"),
+    *(
+        "paid_units",
+        "date_of_service",
+        "state",
+        "answer",
+        "billed",
+        "expected",
+        "allowed_estimate",
+        "allowed",
+    ),
     *("paid", "patient", "deductible", "coinsurance", "sequestration", "contractual", "prior_payer"),
     *("denied", "taken_back", "open", "variance", "reason", "explanation", "underpaid", "flag"),
 )
@@ -127,13 +147,33 @@ def show_report(shown: Report, month: str | None) -> None:
         _show(f"By {name if name != 'mac' else 'MAC'}", _by(lines, dimension), (dimension, "lines", *SHOWN))
     _show("In total", totals_by(lines), ("claims", "lines", *FIGURES))
     _show("Why payments differ from the estimate", shown.reasons(), ("reason", "lines", "amount"))
-    flagged = shown.lines().filter(pl.col("flag").is_not_null()).sort(pl.col("underpaid").abs(), descending=True)
-    columns = ("claim_number", "line_number", "code", "allowed_estimate", "allowed", "underpaid", "explanation")
+    flagged = (
+        shown.lines().filter(pl.col("flag").is_not_null()).sort(pl.col("underpaid").abs(), descending=True)
+    )
+    columns = (
+        "claim_number",
+        "line_number",
+        "code",
+        "allowed_estimate",
+        "allowed",
+        "underpaid",
+        "explanation",
+    )
     _show("Paid too little, or too much (negative)", flagged, columns)
-    _show("Age of what is open", _aging(shown.report.aging), ("clock", "party", *_buckets(shown.report.aging)))
-    _show("Outside any claim (positive: withheld)", shown.report.provider_level, ("account", "entries", "amount"))
+    _show(
+        "Age of what is open", _aging(shown.report.aging), ("clock", "party", *_buckets(shown.report.aging))
+    )
+    _show(
+        "Outside any claim (positive: withheld)",
+        shown.report.provider_level,
+        ("account", "entries", "amount"),
+    )
     unfit = shown.banked.groups.filter(pl.col("status") != "matched")
-    _show("Payments and deposits that do not fit", unfit, ("status", "trace_number", "paid", "deposited", "difference"))
+    _show(
+        "Payments and deposits that do not fit",
+        unfit,
+        ("status", "trace_number", "paid", "deposited", "difference"),
+    )
 
 
 def _buckets(aging: pl.DataFrame) -> list[str]:
@@ -154,14 +194,26 @@ def show_metrics(shown: Report) -> None:
 
 def _figure(value: float | None, unit: str) -> str:
     if value is None:
-        return "–"
-    return {"share": f"{value:.1%}", "dollars": f"${value:,.2f}", "days": f"{value:,.1f}"}.get(unit, f"{value:,.2f}")
+        return NOTHING
+    return {"share": f"{value:.1%}", "dollars": f"${value:,.2f}", "days": f"{value:,.1f}"}.get(
+        unit, f"{value:,.2f}"
+    )
 
 
 def worklist_document(items: pl.DataFrame, as_of: date) -> dict[str, Any]:
     """Return the worklist as one JSON object: incidents, and the items they are made of."""
     names = (
-        *("kind", "key", "incident_key", "claim_number", "reference", "money", "deadline", "owner", "retry_class"),
+        *(
+            "kind",
+            "key",
+            "incident_key",
+            "claim_number",
+            "reference",
+            "money",
+            "deadline",
+            "owner",
+            "retry_class",
+        ),
         *("action", "reason", "opened_at"),
     )
     waiting = items.select(names).rename({"retry_class": "class", "incident_key": "incident"})
@@ -211,7 +263,11 @@ def show_bank(files: Sequence[Any], banked: Reassociation) -> None:
     )
     _show("Payments and deposits", counts.sort("status"), ("status", "sets", "paid", "deposited"))
     unfit = banked.groups.filter(pl.col("status") != "matched")
-    _show("What does not fit", unfit, ("status", "trace_number", "company_id", "paid", "deposited", "difference"))
+    _show(
+        "What does not fit",
+        unfit,
+        ("status", "trace_number", "company_id", "paid", "deposited", "difference"),
+    )
     out().print(f"Unapplied cash: ${banked.unapplied:,}")
 
 

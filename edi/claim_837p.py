@@ -6,8 +6,8 @@ judges what was written. What surrounds the claims is `edi.envelope`. No rule of
 """
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from typing import Final
 
 import numpy as np
@@ -41,6 +41,7 @@ _TEXTS: Final = pl.List(pl.String)
 # What one thread writes at a time: enough to be worth a thread, few enough to stay small in memory.
 _CLAIMS_AT_A_TIME: Final = 25_000
 _WRITERS: Final = 2
+_MOST_KEYS: Final = 5_000_000  # beyond, looking a value up costs more than writing it
 _PROVIDER: Final = [name for name in CLAIM_COLUMNS if name.startswith("billing_")]
 
 
@@ -63,7 +64,7 @@ def write_claims(claims: pl.DataFrame, lines: pl.DataFrame, interchange: Interch
     line_order = np.lexsort((lines["line_number"].fill_null(0).to_numpy(), place[owners]))
     claim_of_line = place[owners][line_order]
 
-    def write(start: int) -> list[bytes]:
+    def write(start: int) -> list[bytes | memoryview]:
         chosen = order[start : start + size]
         first, last = np.searchsorted(claim_of_line, (start, start + size)).tolist()
         return _transaction_sets(
@@ -83,8 +84,9 @@ def write_claims(claims: pl.DataFrame, lines: pl.DataFrame, interchange: Interch
     most = interchange.max_claims_per_transaction
     size = most * max(1, _CLAIMS_AT_A_TIME // most)
     with ThreadPoolExecutor(_WRITERS) as pool:
-        sets = [text for texts in pool.map(write, range(0, len(order), size)) for text in texts]
-    header, trailer = interchange_header(interchange), interchange_trailer(interchange, len(sets))
+        sets = [piece for pieces in pool.map(write, range(0, len(order), size)) for piece in pieces]
+    header = interchange_header(interchange)
+    trailer = interchange_trailer(interchange, -(-len(order) // most))
     data = b"".join([header.encode(), *sets, trailer.encode()])
     return data.replace(SEGMENT.encode(), SEGMENT.encode() + b"\n") if interchange.line_break else data
 
@@ -104,11 +106,11 @@ def _claim_order(claims: pl.DataFrame) -> Rows:
 def _owners(claims: pl.DataFrame, lines: pl.DataFrame) -> Rows:
     """Find the row of each line's claim; neighbouring lines of one claim are looked up once."""
     number = pl.col("claim_number")
-    runs = lines.select(number, run=number.ne_missing(number.shift(1)).cum_sum())
-    looked_up = runs.unique("run", maintain_order=True).join(
+    runs = lines.with_columns(is_new=number.ne_missing(number.shift(1)) | (pl.int_range(pl.len()) == 0))
+    looked_up = runs.filter("is_new").join(
         claims.with_row_index("row"), on="claim_number", how="left", maintain_order="left"
     )
-    owners = looked_up["row"].gather(runs["run"] - runs["run"].min()) if runs.height else looked_up["row"]
+    owners = looked_up["row"].gather(runs["is_new"].cum_sum().cast(pl.Int64) - 1)
     if owners.null_count():
         raise ValueError(f"{owners.null_count()} lines belong to no claim of this interchange.")
     return owners.to_numpy().astype(np.int64)
@@ -116,7 +118,7 @@ def _owners(claims: pl.DataFrame, lines: pl.DataFrame) -> Rows:
 
 def _transaction_sets(
     claims: pl.DataFrame, lines: pl.DataFrame, claim_of_line: Rows, interchange: Interchange, first: int
-) -> list[bytes]:
+) -> list[bytes | memoryview]:
     """Write whole transaction sets of claims and lines in file order, numbered from `first`.
 
     The place of a text is the number of providers, claims and lines before it, so no text is ever sorted.
@@ -142,17 +144,23 @@ def _transaction_sets(
     return _with_envelopes(texts, ends, interchange, first)
 
 
-def _with_envelopes(texts: pl.Series, ends: Rows, interchange: Interchange, first: int) -> list[bytes]:
-    """Put ST and SE around the texts up to each of `ends`, the segments between them counted."""
+def _with_envelopes(
+    texts: pl.Series, ends: Rows, interchange: Interchange, first: int
+) -> list[bytes | memoryview]:
+    """Put ST and SE around the texts up to each of `ends`, the segments between them counted.
+
+    Returns:
+        Three pieces for each set; what lies between ST and SE is not copied here.
+    """
     _, offsets, data = texts.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
     body = np.frombuffer(data, np.uint8)
-    sets = []
+    sets: list[bytes | memoryview] = []
     start = 0
     for number, end in enumerate(np.frombuffer(offsets, np.int64)[ends].tolist(), start=first):
         header = transaction_header(interchange, number)
         segments = header.count(SEGMENT) + np.count_nonzero(body[start:end] == ord(SEGMENT))
         trailer = transaction_trailer(int(segments), number)
-        sets += [header.encode() + body[start:end].tobytes() + trailer.encode()]
+        sets += [header.encode(), body[start:end].data, trailer.encode()]
         start = end
     return sets
 
@@ -195,26 +203,58 @@ def _if(column: str, template: str, **parts: pl.Expr) -> pl.Expr:
     return pl.when(pl.col(column).is_not_null()).then(_written(template, **parts))
 
 
-def _amount(name: str) -> pl.Expr:
+def _joined(lists: pl.Series, separator: str) -> pl.Series:
+    """Join the texts of each list; null when there are none."""
+    has_text = lists.list.len() > 0
+    texts = lists.filter(has_text).cast(_TEXTS).list.join(separator)
+    if has_text.all():
+        return texts
+    nothing = pl.Series(lists.name, [None], pl.String).new_from_index(0, len(lists))
+    return nothing.scatter(has_text.arg_true(), texts)
+
+
+def _amounts(money: pl.Series) -> pl.Series:
     """Write money the X12 way: no trailing zeros after the point, no leading zero, zero as 0."""
-    digits = pl.col(name).cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
-    return pl.when(pl.col(name) == 0).then(pl.lit("0")).otherwise(digits.str.strip_prefix("0")).alias(name)
 
+    def write(some: pl.Series) -> pl.Series:
+        digits = some.cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".").str.strip_prefix("0")
+        return digits.set(some == 0, "0")
 
-def _list(name: str, separator: str) -> pl.Expr:
-    """Join the texts of a list; null when there are none."""
-    return (
-        pl.when(pl.col(name).list.len() > 0).then(pl.col(name).cast(_TEXTS).list.join(separator)).alias(name)
-    )
+    return _each_once(money, (money * 100).cast(pl.Int64), write)
 
 
 def _days(days: pl.Series) -> pl.Series:
-    """Write dates as CCYYMMDD, each day of the calendar between the first and the last only once."""
-    first, last = days.min(), days.max()
-    if not isinstance(first, date) or not isinstance(last, date):
-        return days.cast(pl.String)
-    calendar = pl.date_range(first, last, eager=True).dt.strftime("%Y%m%d")
-    return calendar.gather((days - first).dt.total_days()).alias(days.name)
+    """Write dates as CCYYMMDD."""
+    return _each_once(days, days.to_physical(), lambda some: some.dt.strftime("%Y%m%d"))
+
+
+def _pointers(pointers: pl.Series) -> pl.Series:
+    """Write SV107: up to four numbers from 1 to 12, parted by colons; null when there are none."""
+
+    def write(some: pl.Series) -> pl.Series:
+        return _joined(some, ":")
+
+    flat = pointers.explode().drop_nulls()
+    if (pointers.list.len() > 4).any() or not flat.is_between(1, 12).all():
+        return write(pointers).alias(pointers.name)
+    places = [pointers.list.get(place, null_on_oob=True).fill_null(0) * 13**place for place in range(4)]
+    return _each_once(pointers, sum(places[1:], start=places[0]), write)
+
+
+def _each_once(column: pl.Series, keys: pl.Series, write: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """Write a column whose values repeat much: `write` sees one row of each key, nulls one of their own."""
+    low = keys.min()
+    if not isinstance(low, int):
+        return write(column).alias(column.name)
+    key = keys.cast(pl.Int64).fill_null(low - 1).to_numpy() - (low - 1)
+    if int(key.max()) > _MOST_KEYS:
+        return write(column).alias(column.name)
+    example: Rows = np.full(int(key.max()) + 1, -1, np.int64)
+    example[key] = np.arange(len(key))
+    used = np.flatnonzero(example >= 0)
+    rank: Rows = np.empty(len(example), np.int64)
+    rank[used] = np.arange(len(used))
+    return write(column.gather(example[used])).gather(rank[key]).alias(column.name)
 
 
 def _provider_text(claims: pl.DataFrame) -> pl.LazyFrame:
@@ -255,8 +295,8 @@ def _claim_text(claims: pl.DataFrame) -> pl.LazyFrame:
     return (
         claims.lazy()
         .with_columns(
-            _amount("total_charge"),
-            _list("diagnosis_codes", "*ABF:"),
+            _amounts(claims["total_charge"]),
+            _joined(claims["diagnosis_codes"], "*ABF:"),
             _days(claims["subscriber_birth_date"]),
         )
         .select(text=_written(template, **parts))
@@ -278,9 +318,9 @@ def _line_text(lines: pl.DataFrame) -> pl.LazyFrame:
     return (
         lines.lazy()
         .with_columns(
-            _amount("charge"),
-            _list("modifiers", ":"),
-            _list("diagnosis_pointers", ":"),
+            _amounts(lines["charge"]),
+            _joined(lines["modifiers"], ":"),
+            _pointers(lines["diagnosis_pointers"]),
             _days(lines["date_of_service"]),
         )
         .select(text=_written(template, **parts))

@@ -9,7 +9,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import tee
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,12 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 
-from edi import remittance
 from edi.acknowledgement import read_acknowledgements
 from edi.claim_status import read_claim_statuses
 from edi.findings import collect
 from edi.nesting import nest
 from edi.parts import parts
-from edi.remittance import read_remittance_parts
+from edi.remittance import TABLES, RemittanceParts
 
 DONE, LOOK, NOT_X12 = 0, 3, 2  # exit codes
 
@@ -180,16 +178,15 @@ def exit_code(findings: pl.DataFrame) -> int:
 
 def _read_parts(data: bytes | mmap) -> Iterator[dict[str, pl.DataFrame]]:
     """Read a file part by part; the tables of every part have the same columns."""
-    # A remittance needs all parts before its payments balance, so it is read beside the others, not before.
-    documents, for_remittance = tee(parts(data))
-    remittances = read_remittance_parts(for_remittance)
-    envelopes = []
+    remittance = RemittanceParts()
+    envelopes, segments = [], 0
     tables: dict[str, pl.DataFrame] = {}
-    for document in documents:
-        money = next(remittances)
+    for document in parts(data):
+        money = remittance.read(document)
         acknowledged, status = read_acknowledgements(document), read_claim_statuses(document)
         envelopes.append(document.envelope)
-        tables = {name: getattr(money, name) for name in remittance.TABLES} | {
+        segments = document.after.segments
+        tables = {name: getattr(money, name) for name in TABLES} | {
             "statuses": status.statuses,
             "totals": status.totals,
             "acknowledgements": acknowledged.acknowledgements,
@@ -198,11 +195,11 @@ def _read_parts(data: bytes | mmap) -> Iterator[dict[str, pl.DataFrame]]:
             "transactions": document.transactions.clear(),
         }
         yield tables
-    last = next(remittances)
+    last = remittance.finish()
     yield {name: frame.clear() for name, frame in tables.items()} | {
         "payments": last.payments,
         "findings": last.findings,
-        "transactions": nest(pl.concat(envelopes), document.after.segments).transactions,
+        "transactions": nest(pl.concat(envelopes), segments).transactions,
     }
 
 

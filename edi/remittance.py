@@ -23,10 +23,10 @@ from edi.balance import (
     value_faults,
 )
 from edi.findings import collect
-from edi.nesting import nesting_findings
 from edi.parts import PART_SIZE, parts
 from edi.remittance_loops import Counts, Loops
 from edi.segments import Document
+from edi.trailers import nesting_findings
 
 
 @dataclass(frozen=True)
@@ -76,26 +76,41 @@ def read_remittance_file(data: bytes | mmap, part_size: int = PART_SIZE) -> Remi
 
 
 def read_remittance_parts(documents: Iterable[Document]) -> Iterator[Remittance]:
-    """Read an 835 part by part (`edi.parts`), in bounded memory.
-
-    Yields one more than there are parts: the last holds the payments, which balance only over all of them,
-    and the findings of the envelope.
-    """
-    before = Counts()
-    payments, totals, envelopes, faults = [], [], [], []
+    """Read an 835 part by part (`edi.parts`), in bounded memory; `RemittanceParts` says what each holds."""
+    remittance = RemittanceParts()
     for document in documents:
-        part, part_totals, before = _read_part(document, before)
-        payments.append(part.payments)
-        totals.append(part_totals)
-        envelopes.append(document.envelope)
-        faults.append(document.syntax_findings)
-        empty = {name: getattr(part, name).clear() for name in TABLES}
-        empty["payments"] = _balance_payments(part.payments.clear(), part_totals)[0]
-        yield replace(part, payments=empty["payments"])
-    envelope = nesting_findings(pl.concat(envelopes), document.after.segments)
-    balanced, unbalanced = _balance_payments(pl.concat(payments), pl.concat(totals))
-    found = collect(*faults, envelope, unbalanced)
-    yield Remittance(**(empty | {"payments": balanced, "findings": found}))
+        yield remittance.read(document)
+    yield remittance.finish()
+
+
+class RemittanceParts:
+    """An 835 read part by part: `read` each part in file order, then `finish`."""
+
+    def __init__(self) -> None:
+        """Begin at the start of a file."""
+        self._before = Counts()
+        self._segments = 0
+        self._payments: list[pl.DataFrame] = []
+        self._totals: list[pl.DataFrame] = []
+        self._envelopes: list[pl.DataFrame] = []
+        self._faults: list[pl.DataFrame] = []
+
+    def read(self, document: Document) -> Remittance:
+        """Read the next part: all but the payments, which balance only over all parts."""
+        part, totals, self._before = _read_part(document, self._before)
+        self._segments = document.after.segments
+        self._payments.append(part.payments)
+        self._totals.append(totals)
+        self._envelopes.append(document.envelope)
+        self._faults.append(document.syntax_findings)
+        return replace(part, payments=_balance_payments(part.payments.clear(), totals.clear())[0])
+
+    def finish(self) -> Remittance:
+        """Give the payments of all parts, balanced, and the findings about them and about the envelope."""
+        nothing, _, _ = _read_part(Document.read(b""), Counts())
+        payments, unbalanced = _balance_payments(pl.concat(self._payments), pl.concat(self._totals))
+        envelope = nesting_findings(pl.concat(self._envelopes), self._segments)
+        return replace(nothing, payments=payments, findings=collect(*self._faults, envelope, unbalanced))
 
 
 def _read_part(document: Document, before: Counts) -> tuple[Remittance, pl.DataFrame, Counts]:

@@ -118,7 +118,8 @@ class Loops:
             rows = self.in_claims(tag)
             self._looked_up[tag] = rows, self.document.codes(rows, 1)
         rows, qualifiers = self._looked_up[tag]
-        return rows[qualifiers == code(qualifier)]
+        found: Rows = rows[qualifiers == code(qualifier)]
+        return found
 
     def _qualified(self, rows: Rows, qualifier: str) -> Rows:
         found: Rows = rows[self.document.codes(rows, 1) == code(qualifier)]

@@ -2,15 +2,13 @@
 
 A `Document` is the whole file, or one part of a large one (`edi.parts`). It holds one Arrow array of all
 elements and the numpy index of each segment in it, so a column of a reader's frame is a single gather. It is
-lossless: `source` gives back the very bytes of any stretch. `edi.delimiters` says where to cut, `edi.nesting`
-what lies in what. What a segment means belongs to the readers.
+lossless: `source` gives back the very bytes of any stretch. `edi.cutting` cuts, `edi.nesting` says what lies
+in what. What a segment means belongs to the readers.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from mmap import mmap
 
@@ -19,7 +17,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from edi.delimiters import Delimiters, Span, find_spans
+from edi.cutting import cut
+from edi.delimiters import Span, find_spans
 from edi.findings import collect
 from edi.nesting import (
     ELEMENTS,
@@ -30,9 +29,9 @@ from edi.nesting import (
     Nesting,
     Rows,
     nest,
-    nesting_findings,
 )
 from edi.syntax import syntax_findings
+from edi.trailers import nesting_findings
 
 _CODE_LENGTH = 4
 # Keeps the first bytes of a packed code, by its length; a longer text is no code.
@@ -42,18 +41,6 @@ _SEGMENT_ID = re.compile(rb"[A-Z][A-Z0-9]{1,2}\0{1,2}")  # packed
 # What a transaction set without its ST must be, told by a segment only that type has.
 _WITNESSES = {"835": ("CLP", "SVC"), "999": ("AK1", "AK2", "AK9", "IK3"), "277": ("STC",), "837": ("CLM",)}
 _WITNESSES_OF_A_FRAGMENT = _WITNESSES | {"835": ("BPR", "CLP", "SVC")}
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """A run of segments with one set of delimiters, and where it stood in the file."""
-
-    raw: bytes
-    delimiters: Delimiters
-    encoding: str
-    line_breaks: bytes  # the bytes that were dropped: line breaks after a terminator
-    first_element: int
-    text_start: int
 
 
 class Document:
@@ -69,66 +56,20 @@ class Document:
         """
         self._spans = spans
         self._before = before
-        self._cut(data, spans)
+        self._cut = cut(data, spans)
+        self._offsets = self._cut.offsets
+        self._null = len(self._offsets) - 2
+        # The four bytes at every place of the text, as one number: a code is looked up in one step.
+        padded = self._cut.text + bytes(_CODE_LENGTH)
+        self._words: npt.NDArray[np.uint32] = np.ndarray(len(padded) - 3, ">u4", padded, strides=(1,))
+        self._first = np.concatenate([np.zeros(1, np.int64), self._cut.ends[:-1] + 1])[: len(self._cut.ends)]
+        self._count = self._cut.ends - self._first + 1
         self._read_tags()
 
     @classmethod
     def read(cls, data: bytes) -> Document:
         """Cut a whole file; never raises, whatever the bytes are."""
         return cls(data, find_spans(data))
-
-    # ---- cutting ---------------------------------------------------------------------------------------
-
-    def _cut(self, data: bytes | mmap, spans: list[Span]) -> None:
-        """Find every delimiter; take them out; what is left is one array of elements with known offsets."""
-        self._pieces: list[_Piece] = []
-        texts: list[bytes] = []
-        offsets: list[Rows] = [np.zeros(1, np.int64)]
-        ends: list[Rows] = []
-        self.is_cut_short = self._has_odd_bytes = False
-        elements = text_length = 0
-        for raw, delimiters in _runs(data, spans):
-            body, encoding, line_breaks = self._clean(raw, delimiters)
-            marks = np.frombuffer(body, np.uint8)
-            is_mark = marks == delimiters.element[0]
-            is_mark |= marks == delimiters.segment[0]
-            at = np.flatnonzero(is_mark)
-            ends.append(np.flatnonzero(marks[at] == delimiters.segment[0]) + elements)
-            at -= np.arange(-text_length, len(at) - text_length)
-            offsets.append(at)
-            texts.append(body.translate(None, delimiters.element + delimiters.segment))
-            self._pieces.append(_Piece(raw, delimiters, encoding, line_breaks, elements, text_length))
-            elements += len(at)
-            text_length += len(texts[-1])
-        # The last element is the null that absent ones point to; blanks at the end belong to no element.
-        self._null = elements
-        self._offsets = np.concatenate([*offsets, offsets[-1][-1:]])
-        self._text = b"".join(texts)
-        # The four bytes at every place of the text, as one number: a code is looked up in one step.
-        self._words: npt.NDArray[np.uint32] = np.ndarray(
-            len(self._text) + 1, ">u4", self._text + bytes(_CODE_LENGTH), strides=(1,)
-        )
-        bounds = np.concatenate([np.full(1, -1, np.int64), *ends])
-        self._first = bounds[:-1] + 1
-        self._count = np.diff(bounds)
-
-    def _clean(self, raw: bytes, delimiters: Delimiters) -> tuple[bytes, str, bytes]:
-        """Make UTF-8 of the bytes, drop line breaks between segments, and close the last segment."""
-        encoding, body = "utf-8", raw
-        if not raw.isascii():
-            self._has_odd_bytes = True
-            try:
-                raw.decode()
-            except UnicodeDecodeError:
-                encoding, body = "latin-1", raw.decode("latin-1").encode()
-        line_breaks = b"\r" if delimiters.segment == b"\n" else b"\r\n"
-        if b"\r" in body or b"\n" in body:
-            body = body.translate(None, line_breaks)
-        tail = body.rstrip(b" \t\0\x1a" + line_breaks)
-        if tail and not tail.endswith(delimiters.segment):
-            body += delimiters.segment
-            self.is_cut_short = self.is_cut_short or delimiters.segment != b"\n"
-        return body, encoding, line_breaks
 
     def _read_tags(self) -> None:
         """Pack each segment id into an integer, and drop blank segments (empty lines)."""
@@ -155,11 +96,8 @@ class Document:
     def _elements(self) -> pl.Series:
         """Every element of the document in one column; empty ones are null."""
         is_valid = np.packbits(np.diff(self._offsets) > 0, bitorder="little")
-        return pl.Series(
-            pa.LargeStringArray.from_buffers(
-                self._null + 1, pa.py_buffer(self._offsets), pa.py_buffer(self._text), pa.py_buffer(is_valid)
-            )
-        )
+        buffers = [pa.py_buffer(buffer) for buffer in (self._offsets, self._cut.text, is_valid)]
+        return pl.Series(pa.LargeStringArray.from_buffers(self._null + 1, *buffers))
 
     # ---- looking ---------------------------------------------------------------------------------------
 
@@ -200,7 +138,8 @@ class Document:
 
     def counts(self, rows: npt.ArrayLike) -> Rows:
         """Count the pieces of each segment, its id included."""
-        return self._count[np.asarray(rows, np.int64)]
+        counts: Rows = self._count[np.asarray(rows, np.int64)]
+        return counts
 
     def last_of(self, *tags: str) -> Rows:
         """Find, for every row, the last row at or before it with one of these ids; -1 for none."""
@@ -223,20 +162,20 @@ class Document:
     def repetitions(self, rows: npt.ArrayLike, position: int) -> pl.Series:
         """Split a repeating element; where its interchange has no repetition separator it stays one."""
         split = pl.col("text").str.split(pl.col("separator"))
-        marks = [(piece.delimiters.repetition or b"\0").decode() for piece in self._pieces]
+        marks = [(piece.delimiters.repetition or b"\0").decode() for piece in self._cut.pieces]
         return pl.DataFrame(
             {"text": self.element(rows, position), "separator": self._of_piece(rows, marks)}
         ).select(split)["text"]
 
     def separators(self, rows: npt.ArrayLike) -> pl.Series:
         """Give the component separator of each row; interchanges of one file may differ."""
-        return self._of_piece(rows, [piece.delimiters.component.decode() for piece in self._pieces])
+        return self._of_piece(rows, [piece.delimiters.component.decode() for piece in self._cut.pieces])
 
     def _of_piece(self, rows: npt.ArrayLike, values: list[str]) -> pl.Series:
         at = np.asarray(rows, np.int64)
         if len(set(values)) <= 1:
             return pl.repeat((values or [""])[0], len(at), dtype=pl.String, eager=True)
-        starts = np.array([piece.first_element for piece in self._pieces])
+        starts = np.array([piece.first_element for piece in self._cut.pieces])
         return pl.Series(values).gather(np.searchsorted(starts, self._first[at], side="right") - 1)
 
     def number(self, rows: npt.ArrayLike) -> Rows:
@@ -245,37 +184,12 @@ class Document:
 
     def source(self, first: int, last: int) -> bytes:
         """Give back the bytes of the rows `first` to `last` as they stood, line breaks included."""
-        parts = []
-        starts = [piece.first_element for piece in self._pieces] + [self._null]
-        for piece, start, end in zip(self._pieces, starts[:-1], starts[1:], strict=True):
-            begins = max(int(self._first[first]), start)
-            ends = min(int(self._first[last] + self._count[last]), end)
-            if begins < ends:
-                parts.append(self._raw(piece, begins, ends))
-        return b"".join(parts)
-
-    def _raw(self, piece: _Piece, begins: int, ends: int) -> bytes:
-        """Find where a run of elements stood before line breaks and delimiters were taken out."""
-        body = piece.raw if piece.encoding == "utf-8" else piece.raw.decode(piece.encoding).encode()
-        dropped = np.flatnonzero(
-            np.isin(np.frombuffer(body, np.uint8), np.frombuffer(piece.line_breaks, np.uint8))
-        )
-        behind = dropped - np.arange(len(dropped))
-
-        def place(element: int) -> int:
-            at = int(self._offsets[element]) - piece.text_start + element - piece.first_element
-            return at + int(np.searchsorted(behind, at, side="right"))
-
-        # The first segment of a piece owns what stands before it, the last one what follows it.
-        start = place(begins) if begins > piece.first_element else 0
-        is_last = ends == self._null or any(other.first_element == ends for other in self._pieces)
-        stretch = body[start : len(body) if is_last else place(ends)]
-        return stretch if piece.encoding == "utf-8" else stretch.decode().encode(piece.encoding)
+        return self._cut.source(int(self._first[first]), int(self._first[last] + self._count[last]))
 
     @cached_property
     def _has_blanks(self) -> bool:
         """Whether any element outside an ISA is padded, so that elements must be stripped."""
-        text = np.frombuffer(self._text, np.uint8)
+        text = np.frombuffer(self._cut.text, np.uint8)
         blank = np.flatnonzero((text == ord(" ")) | (text == ord("\t")))
         element = np.searchsorted(self._offsets[1:], blank, side="right")
         blank, element = blank[element < self._null], element[element < self._null]
@@ -380,9 +294,9 @@ class Document:
             self._spans,
             isa=self.number(self.rows("ISA")),
             bad_ids=self.number(self._bad_ids()),
-            cut_short=self.number([len(self) - 1] if self.is_cut_short else []),
+            cut_short=self.number([len(self) - 1] if self._cut.is_cut_short else []),
             ends_with_iea=len(self) > 0 and int(self._tags[-1]) == code("IEA"),
-            has_odd_bytes=self._has_odd_bytes,
+            has_odd_bytes=self._cut.has_odd_bytes,
         )
 
     def _bad_ids(self) -> Rows:
@@ -395,22 +309,6 @@ class Document:
 def latest(starts: Rows, rows: Rows) -> Rows:
     """Find, for each row, the position in `starts` of the last one at or before it; -1 for none."""
     return np.searchsorted(starts, rows, side="right").astype(np.int64) - 1
-
-
-def _runs(data: bytes | mmap, spans: list[Span]) -> Iterator[tuple[bytes, Delimiters]]:
-    """Put neighbours of the same delimiters together, as long as each ends with its terminator."""
-    run: list[Span] = []
-    for span in spans:
-        is_closed = bool(run) and data[max(run[-1].end - 64, 0) : run[-1].end].rstrip().endswith(
-            run[-1].delimiters.segment.strip() or data[run[-1].end - 1 : run[-1].end]
-        )
-        if run and not (is_closed and run[-1].delimiters == span.delimiters):
-            yield data[run[0].start : run[-1].end], run[0].delimiters
-            run = []
-        if span.shape != "junk":
-            run.append(span)
-    if run:
-        yield data[run[0].start : run[-1].end], run[0].delimiters
 
 
 def code(text: str) -> int:

@@ -6,31 +6,37 @@ step in `tasks`; this page only says in which order.
 
 from prefect import flow
 
-from flows.story import every, runner
+from flows.story import every, run_name, runner
 from schemas.shards import Arrivals, MonthSummary, gather
 from tasks import filing, steps
 
 
 @flow(
     name="month-end",
-    flow_run_name="month-end {month}",
+    flow_run_name=run_name,
     task_runner=runner(),
     persist_result=False,
     validate_parameters=True,
 )
 def month_end(
-    month: str, source: str, output: str, dry_run: bool = False, full_check: bool = False
+    month: str | None,
+    source: str,
+    output: str,
+    dry_run: bool = False,
+    full_check: bool = False,
+    zone: str = "UTC",
 ) -> MonthSummary:
     """Bill one month: what the devices and the care team recorded, as claims to those who pay.
 
     Args:
-        month: The service month, `2026-10`.
+        month: The service month, `2026-10`; none means the one before the run's scheduled start.
         source: Where the month's data lies: `s3://bucket/prefix` or a folder.
         output: Where the month's files go, likewise.
         dry_run: Only tell what would be claimed; nothing is written or remembered.
         full_check: Let the second judge read every claim, not one of every shape.
+        zone: The time zone (IANA) in whose calendar the previous month is meant.
     """
-    run = steps.open_month(month, source, output, dry_run)
+    run = steps.open_month(month, source, output, dry_run, zone)
     manifest = steps.pin_month(run)
     snapshot = steps.screen_snapshot(run, manifest)
     entries = every(steps.screen_entries, steps.entry_batches(manifest), run, snapshot)

@@ -1,16 +1,25 @@
-"""Story: the few things every flow needs to tell itself: who runs its steps, and one step for many shards."""
+"""Story: what every flow needs: its name in a list of runs, who runs its steps, one step for many shards."""
 
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, TypeVar
 
+from prefect import runtime
 from prefect.futures import wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from schemas.settings import load_settings
+from tasks.months import service_month
 
 Result = TypeVar("Result")
+
+
+def run_name() -> str:
+    """Name a run after its flow and its month, also where the month is left to the calendar."""
+    given = runtime.flow_run.parameters
+    month = given["month"] or f"{service_month(None, given['zone']):%Y-%m}"
+    return f"{runtime.flow_run.flow_name} {month}"
 
 
 def runner() -> TaskRunner[Any]:

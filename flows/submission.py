@@ -6,27 +6,30 @@ and missing, nothing leaves.
 
 from prefect import flow
 
-from flows.story import every, runner
+from flows.story import every, run_name, runner
 from schemas.deliveries import SubmissionSummary
 from tasks import submitting
 
 
 @flow(
     name="submission",
-    flow_run_name="submission {month}",
+    flow_run_name=run_name,
     task_runner=runner(),
     persist_result=False,
     validate_parameters=True,
 )
-def submission(month: str, output: str, outbox: str | None = None) -> SubmissionSummary:
+def submission(
+    month: str | None, output: str, outbox: str | None = None, zone: str = "UTC"
+) -> SubmissionSummary:
     """Deliver what is ready and has not been delivered yet.
 
     Args:
-        month: The service month, `2026-10`.
+        month: The service month, `2026-10`; none means the one before the run's scheduled start.
         output: Where the month-end wrote its files.
         outbox: Where the clearinghouse takes them from; `RPMCLAIMS_OUTBOX` unless given.
+        zone: The time zone (IANA) in whose calendar the previous month is meant.
     """
-    plan = submitting.plan_submission(month, output, outbox)
+    plan = submitting.plan_submission(month, output, outbox, zone)
     if plan.waits_for:
         return submitting.summarise(plan, [])
     deliveries = every(submitting.deliver_file, plan.to_send, plan)

@@ -26,7 +26,7 @@ TRANSITIONS: Final[dict[str, frozenset[str]]] = {
     REJECTED: frozenset({ADJUDICATED, REPLACED, VOID}),  # money proves more than a rejection
     ADJUDICATED: frozenset({REPLACED, VOID}),
     VOID: frozenset(),
-    REPLACED: frozenset(),
+    REPLACED: frozenset({ADJUDICATED}),  # its replacement was taken back before any payer took it in
 }
 ENDED: Final = (VOID, REPLACED)  # a claim in these states is no longer live
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from schemas import ledger_answers
+from schemas.ledger_answers import InboundFile
 
-TABLES: Final = ledger_answers.LedgerTable.metadata.tables
+TABLES: Final = InboundFile.metadata.tables
 _CLAIM: Final = TABLES["claim"]
 _INTERCHANGE: Final = TABLES["interchange"]
 _FILE: Final = TABLES["inbound_file"]

@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     ledger_url: str = Field(
         default="", repr=False, description="SQLAlchemy URL; empty means a SQLite file under home"
     )
+    source: str | None = Field(default=None, repr=False, description="where scheduled runs find the data")
+    output: str | None = Field(default=None, repr=False, description="where they leave the month's files")
+    zone: str = Field(
+        default="America/New_York", description="whose calendar decides when and which month a schedule bills"
+    )
     outbox: str | None = Field(default=None, repr=False, description="where claim files are delivered")
     inbox: str | None = Field(
         default=None, repr=False, description="where the clearinghouse leaves its answers"
@@ -67,6 +72,10 @@ class Settings(BaseSettings):
     runner: Literal["threads", "dask"] = "threads"
     workers: int = Field(default=4, ge=1, description="tasks that run at once")
     patients_per_bucket: int = Field(default=50_000, ge=1, description="bounds the memory of one task")
+    log_format: Literal["text", "json"] = Field(default="text", description="how runs write to stderr")
+    metrics_file: Path | None = Field(
+        default=None, description="Prometheus text file, written anew after every run; `metrics.prom` in home"
+    )
     now: AwareDatetime | None = Field(
         default=None, description="stops the clock, for demonstrations and tests"
     )
@@ -102,7 +111,7 @@ class Settings(BaseSettings):
     def shown(self) -> dict[str, str]:
         """Return the settings as text fit for a screen or a log: passwords are masked."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        masked = ("ledger_url", "outbox", "inbox")
+        masked = ("ledger_url", "source", "output", "outbox", "inbox")
         return {
             f"{PREFIX}{name.upper()}": _without_password(str(value)) if name in masked else str(value)
             for name, value in values.items()

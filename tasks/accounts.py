@@ -85,7 +85,13 @@ def _post_charges(connection: sa.Connection, charges: pl.DataFrame, at: datetime
 
 
 def settle_claims(
-    connection: sa.Connection, claim_ids: pl.Series, decided: pl.Series, *, sha256: str, at: datetime
+    connection: sa.Connection,
+    claim_ids: pl.Series,
+    decided: pl.Series,
+    *,
+    sha256: str,
+    at: datetime,
+    actor: str | None = None,
 ) -> pl.DataFrame:
     """Move the claims that a remittance decided, and remember the payer's newest number of each.
 
@@ -93,6 +99,7 @@ def settle_claims(
         claim_ids: Every claim the remittance speaks of.
         decided: Those among them that it decides.
         sha256: Of the file that says so.
+        actor: Who matched the claim, where it was a person.
 
     Returns:
         What `tasks.claim_states.transition` returns.
@@ -104,7 +111,7 @@ def settle_claims(
             connection, sa.select(CLAIM.c.claim_number).join_from(asked, CLAIM, CLAIM.c.id == asked.c.id)
         )["claim_number"]
     return transition(
-        connection, numbers, ADJUDICATED, actor=ACTOR, dedupe=f"{ADJUDICATED}:{sha256}", at=at
+        connection, numbers, ADJUDICATED, actor=actor or ACTOR, dedupe=f"{ADJUDICATED}:{sha256}", at=at
     )
 
 

@@ -45,7 +45,7 @@ class ReadFile:
 def post_bank_files(
     ledger: Ledger, files: Iterator[tuple[str, bytes]], at: datetime
 ) -> tuple[list[ReadFile], Reassociation]:
-    """Keep the deposits of files, each file whole or not at all, and match all there are with the payments."""
+    """Keep the deposits of files, each file whole or not at all, and match them all with the payments."""
     read = [_post(ledger, name, data) for name, data in files]
     return read, match_deposits(ledger, at)
 

@@ -19,7 +19,7 @@ from bai2.exceptions import IntegrityException, NotSupportedYetException, Parsin
 
 from schemas.columns import MONEY
 
-DEPOSIT: Final = {
+DEPOSIT: Final[dict[str, Any]] = {
     "deposited_on": pl.Date,
     "amount": MONEY,
     "trace_number": pl.String,
@@ -182,7 +182,11 @@ def _nacha(text: str) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         kind = line[0]
         if kind == "5":
-            batch = {"company": line[40:50].strip(), "name": line[4:20].strip(), "on": _nacha_day(line, number)}
+            batch = {
+                "company": line[40:50].strip(),
+                "name": line[4:20].strip(),
+                "on": _nacha_day(line, number),
+            }
             batch_credits = 0
         elif kind == "6":
             cents = _digits(line[29:39], number)

@@ -162,7 +162,8 @@ class Ledger:
     def month_lines(self, month: date, source: str | None = None) -> pl.DataFrame:
         """Return the lines of the live claims of a month: lines.csv, columns and order."""
         with database.reading(self.engine) as connection:
-            return _lines(connection, *_live(month, source))
+            # What is being taken back at the payer is not billed any more.
+            return _lines(connection, *_live(month, source), CLAIM.c.frequency_code != registration.VOIDING)
 
     def open_corrections(self, month: date, source: str) -> int:
         """Count the sent claims of a month and source that the input no longer supports."""
@@ -207,6 +208,26 @@ class Ledger:
         with database.reading(self.engine) as connection:
             statement = sa.select(*CLAIM.c).where(CLAIM.c.interchange_id == interchange_id)
             return query(connection, statement).drop("id").sort("claim_number")
+
+    def files_of_originals(self, interchange_id: int) -> pl.DataFrame:
+        """Return the claims a file takes back: claim_number, original_claim_number, and where that was sent.
+
+        The columns uri, sha256 and file_name are those of the original's own file.
+        """
+        original = CLAIM.alias("original")
+        statement = (
+            sa.select(
+                CLAIM.c.claim_number,
+                CLAIM.c.original_claim_number,
+                *(INTERCHANGE.c[name] for name in ("uri", "sha256", "file_name")),
+            )
+            .join(original, original.c.claim_number == CLAIM.c.original_claim_number)
+            .join(INTERCHANGE, INTERCHANGE.c.id == original.c.interchange_id)
+            .where(CLAIM.c.interchange_id == interchange_id)
+            .where(CLAIM.c.frequency_code == registration.VOIDING)
+        )
+        with database.reading(self.engine) as connection:
+            return query(connection, statement)
 
     def interchange_lines(self, interchange_id: int) -> pl.DataFrame:
         """Return the lines of a file's claims: lines.csv and line_control_number."""

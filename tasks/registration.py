@@ -13,9 +13,10 @@ import polars as pl
 import sqlalchemy as sa
 
 from schemas.errors import require_equal
-from schemas.ledger import BUILT, REJECTED, REPLACED, VOID
+from schemas.ledger import ADJUDICATED, BUILT, REJECTED, REPLACED, VOID
 from tasks.claim_states import (
     CLAIM,
+    CLAIM_EVENT,
     INTERCHANGE,
     TABLES,
     append_events,
@@ -41,6 +42,7 @@ LINE_COLUMNS: Final = (
     *("allowed_estimate", "medicare_estimate", "patient_estimate", "counted_seconds"),
 )
 NOT_YET_SENT: Final = ("reserved", "written")
+ORIGINAL, REPLACEMENT, VOIDING = "1", "7", "8"  # CLM05-3
 VERSION_CHARACTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -49,8 +51,9 @@ class Registration:
     """What became of each claim that was handed in.
 
     `claims` has billed_number (as handed in), claim_number (as the ledger holds it; another version's
-    after a replacement) and outcome: new, unchanged, rebuilt, replaced, corrected, or already_billed,
-    which says that another patient record holds the live claim of this member and month.
+    after a replacement) and outcome: new, unchanged, rebuilt, replaced, corrected, taken_back (a person voids
+    the claim at the payer, whatever the input says), or already_billed, which says that another patient
+    record holds the live claim of this member and month.
     """
 
     claims: pl.DataFrame
@@ -111,7 +114,12 @@ def withdraw_missing(
         connection,
         sa.select(*_LIVE_COLUMNS)
         .outerjoin_from(CLAIM, INTERCHANGE, CLAIM.c.interchange_id == INTERCHANGE.c.id)
-        .where(CLAIM.c.service_month == month, CLAIM.c.source == source, CLAIM.c.is_live),
+        .where(
+            CLAIM.c.service_month == month,
+            CLAIM.c.source == source,
+            CLAIM.c.is_live,
+            CLAIM.c.frequency_code != VOIDING,
+        ),
     )
     missing = held.join(wanted.rename("claim_number").to_frame(), on="claim_number", how="anti")
     missing = missing.with_columns(is_void=_is_unsent() | (pl.col("state") == REJECTED))
@@ -120,7 +128,9 @@ def withdraw_missing(
     void_interchanges(connection, unsent["interchange_id"].drop_nulls())
     event_key = pl.format("withdrawn:{}:{}", "claim_number", "state_version")
     move(connection, voided, VOID, actor=ACTOR, at=at, dedupe=event_key)
-    post_corrections(connection, sent["id"], withdrawn(connection, sent), at)
+    reinstated = _reinstate(connection, voided.filter(pl.col("frequency_code") == REPLACEMENT), at)
+    told = pl.concat([sent.select("id", "claim_number"), reinstated.select("id", "claim_number")])
+    post_corrections(connection, told["id"], withdrawn(connection, told), at)
     return missing.select(
         "claim_number", outcome=pl.when("is_void").then(pl.lit("void")).otherwise(pl.lit("corrected"))
     ).sort("claim_number")
@@ -129,9 +139,28 @@ def withdraw_missing(
 _LIVE_COLUMNS: Final = (
     *(CLAIM.c[name] for name in ("id", "claim_number", *KEY, "patient_id", "version", "is_live", "source")),
     *(CLAIM.c[name] for name in ("content_sha256", "evidence_sha256", "state", "state_version")),
+    *(CLAIM.c[name] for name in ("frequency_code", "payer_claim_number")),
     CLAIM.c.interchange_id,
     INTERCHANGE.c.state.label("interchange_state"),
 )
+
+
+def _reinstate(connection: sa.Connection, voided: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """Let the version live again that the payer decided, where no payer took its replacement in."""
+    columns = (CLAIM.c[name] for name in ("id", "claim_number", *KEY, "version", "state", "state_version"))
+    with staged(connection, voided.select(KEY)) as keys:
+        decided = query(
+            connection,
+            sa.select(*columns)
+            .select_from(keys)
+            .join(CLAIM, sa.and_(*(CLAIM.c[name] == keys.c[name] for name in KEY)))
+            .join(CLAIM_EVENT, CLAIM_EVENT.c.claim_id == CLAIM.c.id)
+            .where(CLAIM_EVENT.c.from_state == ADJUDICATED, CLAIM_EVENT.c.to_state == REPLACED),
+        )
+    latest = decided.sort("version").unique(KEY, keep="last", maintain_order=True)
+    event_key = pl.format("reinstated:{}:{}", "claim_number", "state_version")
+    move(connection, latest, ADJUDICATED, actor=ACTOR, at=at, dedupe=event_key)
+    return latest
 
 
 def _check(claims: pl.DataFrame, lines: pl.DataFrame, month: date) -> None:
@@ -176,6 +205,8 @@ def _decide(claims: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     outcome = (
         pl.when(pl.col("live_id").is_null())
         .then(pl.lit("new"))
+        .when(pl.col("live_frequency_code") == VOIDING)
+        .then(pl.lit("taken_back"))
         .when(pl.col("live_patient_id") != pl.col("patient_id"))
         .then(pl.lit("already_billed"))
         .when(is_same & (is_ours | ~pl.col("live_is_unsent")))
@@ -239,7 +270,9 @@ def _add(connection: sa.Connection, added: pl.DataFrame, at: datetime) -> None:
         "source",
         *CLAIM_COLUMNS,
         is_live=pl.lit(value=True),
-        frequency_code=pl.lit("1"),  # an original claim: what it replaces, if anything, was never taken in
+        # What it replaces was never taken in: so it is what that was, an original or itself a replacement.
+        frequency_code=pl.col("live_frequency_code").fill_null(ORIGINAL),
+        payer_claim_number=pl.when(pl.col("live_frequency_code") != ORIGINAL).then("live_payer_claim_number"),
         original_claim_number="live_claim_number",
         state=pl.lit(BUILT),
         state_version=pl.lit(1),

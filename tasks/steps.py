@@ -36,6 +36,7 @@ from schemas.shards import (
 )
 from schemas.sources import DATASETS
 from tasks import intake, translate
+from tasks.months import service_month
 from tasks.staging import load, load_all, save, split, split_by
 from tasks.step import LOG, step
 from tasks.storage import storage_at
@@ -50,21 +51,17 @@ FURTHEST_ZONE: Final = timedelta(hours=14)
 
 
 @step("open-month")
-def open_month(month: str, source: str, output: str, is_preview: bool) -> MonthRun:
+def open_month(month: str | None, source: str, output: str, is_preview: bool, zone: str = "UTC") -> MonthRun:
     """Settle what is to be run, and refuse a month that cannot be billed.
 
     Raises:
         Refused: If the month is malformed, is not over, or has no fee schedule.
     """
-    settings = load_settings()
-    now = settings.clock()
-    try:
-        first = date.fromisoformat(f"{month}-01")
-    except ValueError:
-        raise Refused(f"A month is written like 2026-10; {month!r} is not one.") from None
+    now = load_settings().clock()
+    first = service_month(month, zone)
     if not is_preview and now.date() < month_after(first):
         raise Refused(
-            f"{month} is not over: its claims can be made from {month_after(first)} on. "
+            f"{first:%Y-%m} is not over: its claims can be made from {month_after(first)} on. "
             "Use --dry-run for a preview."
         )
     if tables.in_effect(reference().rvus, first).is_empty():

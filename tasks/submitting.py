@@ -7,7 +7,6 @@ outbox: `tasks.exchange` takes what lies there as delivered. How files are writt
 
 import hashlib
 from collections.abc import Sequence
-from datetime import date
 
 import polars as pl
 
@@ -19,12 +18,15 @@ from tasks import database
 from tasks.approvals import MonthOfFiles, month_of_files, why_approval_is_needed
 from tasks.exchange import mailbox_at
 from tasks.filing import open_ledger
+from tasks.months import service_month
 from tasks.step import LOG, step
 from tasks.storage import NotFound, storage_at
 
 
 @step("plan-submission")
-def plan_submission(month: str, output: str, outbox: str | None) -> SubmissionPlan:
+def plan_submission(
+    month: str | None, output: str, outbox: str | None, zone: str = "UTC"
+) -> SubmissionPlan:
     """Decide what is sent: every checked file of the month that has not left, if nothing stands against it.
 
     Raises:
@@ -35,7 +37,7 @@ def plan_submission(month: str, output: str, outbox: str | None) -> SubmissionPl
     if not target:
         raise Refused("There is no outbox to deliver to: set RPMCLAIMS_OUTBOX or pass --outbox.")
     mailbox_at(target)
-    first = first_day(month)
+    first = service_month(month, zone)
     with open_ledger() as ledger:
         ledger.upgrade()
         found = month_of_files(ledger, first, output)
@@ -52,14 +54,6 @@ def plan_submission(month: str, output: str, outbox: str | None) -> SubmissionPl
         sent_before=found.files.filter(pl.col("state") == "sent").height,
         waits_for=_waits_for(found, to_send, settings),
     )
-
-
-def first_day(month: str) -> date:
-    """Read a month as people write it."""
-    try:
-        return date.fromisoformat(f"{month}-01")
-    except ValueError:
-        raise Refused(f"A month is written like 2026-10; {month!r} is not one.") from None
 
 
 def _outgoing(files: pl.DataFrame) -> list[OutgoingFile]:

@@ -198,6 +198,12 @@ def write_checked(
     return WrittenFile(data, findings)
 
 
+def read_sent(data: bytes) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Read a claim file of ours back into the frames it was written from."""
+    found = claim_837p.read_claims(segments.Document.read(data))
+    return found.claims, found.lines
+
+
 def _submitter(
     x12_claims: pl.DataFrame, interchange: Interchange, parties: Parties
 ) -> claim_837p.Interchange:

@@ -24,8 +24,8 @@ _RISKY: Final = r"^[=+\-@\t\r]"
 def workbook(sheets: Mapping[str, pl.DataFrame], made_on: datetime) -> bytes:
     """Write one sheet per frame: frozen bold heading, autofilter, real numbers and dates.
 
-    A frame longer than a sheet goes on in another, `lines`, `lines 2`, …. The same frames and instant give the same
-    cells.
+    A frame longer than a sheet goes on in another: `lines`, `lines 2`. The same frames and instant give
+    the same bytes.
     """
     file = io.BytesIO()
     options = {
@@ -47,7 +47,9 @@ def workbook(sheets: Mapping[str, pl.DataFrame], made_on: datetime) -> bytes:
         for name, frame in sheets.items():
             for part in range(max(1, -(-frame.height // ROWS_PER_SHEET))):
                 title = name if part == 0 else f"{name} {part + 1}"
-                _write_sheet(book.add_worksheet(title), frame.slice(part * ROWS_PER_SHEET, ROWS_PER_SHEET), formats)
+                _write_sheet(
+                    book.add_worksheet(title), frame.slice(part * ROWS_PER_SHEET, ROWS_PER_SHEET), formats
+                )
     return file.getvalue()
 
 
@@ -89,10 +91,13 @@ def _safe(column: pl.Series) -> pl.Series:
     name = text.name
     plain = pl.col(name).str.replace_all(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", " ")
     risky = plain.str.contains(_RISKY)
-    return text.to_frame().select(pl.when(risky).then(pl.format("'{}", plain)).otherwise(plain).alias(name))[name]
+    return text.to_frame().select(pl.when(risky).then(pl.format("'{}", plain)).otherwise(plain).alias(name))[
+        name
+    ]
 
 
 def _width(name: str, column: pl.Series) -> int:
-    shown = column.head(_SAMPLE).cast(pl.List(pl.String)).list.join(" ") if isinstance(column.dtype, pl.List) else column.head(_SAMPLE).cast(pl.String, strict=False)  # fmt: skip
-    longest = shown.str.len_chars().max() if len(shown) else 0
-    return max(_NARROWEST, min(_WIDEST, max(int(longest or 0), len(name)) + 2))  # type: ignore[call-overload]
+    """Make a column as wide as its first cells, within reason."""
+    shown = _safe(column.head(_SAMPLE))
+    longest = max((len(text) for text in shown if text), default=0)
+    return max(_NARROWEST, min(_WIDEST, max(longest, len(name)) + 2))

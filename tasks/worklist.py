@@ -61,16 +61,25 @@ def record(ledger: Ledger, items: pl.DataFrame, at: datetime) -> Refreshed:
         items: Every item there is now, as `billing.worklist.work_items` lists them.
     """
     with writing(ledger.engine) as connection:
-        known = query(connection, sa.select(*(WORK_ITEM.c[name] for name in ("key", "state", "closed_by", *TOLD))))
+        known = query(
+            connection, sa.select(*(WORK_ITEM.c[name] for name in ("key", "state", "closed_by", *TOLD)))
+        )
         fresh = items.join(known, on="key", how="anti")
-        back = known.filter(pl.col("state") == "closed", pl.col("closed_by") == ACTOR).join(items, on="key", how="semi")
+        back = known.filter(pl.col("state") == "closed", pl.col("closed_by") == ACTOR).join(
+            items, on="key", how="semi"
+        )
         gone = known.filter(pl.col("state") == "open").join(items, on="key", how="anti")
         waiting = known.filter(pl.col("state") == "open").select("key", *TOLD)
         changed = items.join(waiting, on="key", suffix="_was").filter(
             ~pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_was")) for name in TOLD)
         )
         _open(connection, fresh, at)
-        _renew(connection, pl.concat([changed.select("key", *TOLD), items.join(back, on="key", how="semi").select("key", *TOLD)]))
+        _renew(
+            connection,
+            pl.concat(
+                [changed.select("key", *TOLD), items.join(back, on="key", how="semi").select("key", *TOLD)]
+            ),
+        )
         _move(connection, gone["key"], at, state="closed", closed_at=at, closed_by=ACTOR)
         _move(connection, back["key"], at, state="open", closed_at=None, closed_by=None)
     still_open = waiting.height - gone.height + fresh.height + back.height

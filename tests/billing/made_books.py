@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 
 from billing.books import Books
-from schemas.columns import MONEY, UTC as UTC_TYPE
+from schemas.columns import MONEY
+from schemas.columns import UTC as UTC_TYPE
 
 OCTOBER = date(2026, 10, 1)
 AS_OF = date(2026, 12, 31)
@@ -34,7 +35,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "group_code": TEXT, "reason_code": TEXT, "reference": TEXT,
     },
     "files": {
-        "file_id": NUMBER, "name": TEXT, "kind": TEXT, "state": TEXT, "received_at": UTC_TYPE, "summary": TEXT,
+        "file_id": NUMBER, "name": TEXT, "kind": TEXT, "state": TEXT, "received_at": UTC_TYPE,
+        "summary": TEXT,
     },
     "answers": {
         "answer_id": NUMBER, "file_id": NUMBER, "kind": TEXT, "level": TEXT, "source": TEXT,
@@ -141,7 +143,9 @@ class Maker:
         charge = self.rows["lines"][-1]["charge"]
         self.rows["claims"][claim_id - 1]["total_charge"] += charge
 
-    def post(self, account: str, amount: str, claim_id: int | None, line: int | None = 1, **values: Any) -> None:
+    def post(
+        self, account: str, amount: str, claim_id: int | None, line: int | None = 1, **values: Any
+    ) -> None:
         """Add a posting of the day the payer paid."""
         self.add(
             "postings",

@@ -216,8 +216,8 @@ def test_a_weekend_is_no_business_day() -> None:
 def test_an_unmatched_remittance_says_whose_it_may_be() -> None:
     made = Maker()
     file = _file(made)
-    made.add("remittances", file_id=file, amount=Decimal("47.04"), state="posted", method="NON", trace_number="T1",
-             received_at=SENT)  # fmt: skip
+    made.add("remittances", file_id=file, amount=Decimal("47.04"), state="posted", method="NON",
+             trace_number="T1", received_at=SENT)  # fmt: skip
     made.add("remittance_claims", remittance_id=1, claim_number="R2610CLAIM00", charge=Decimal("95.00"),
              paid=Decimal("47.04"), is_reversal=False, is_forwarded=False,
              suggested_claim_number="R2610CLAIM0000011")  # fmt: skip
@@ -257,7 +257,9 @@ def test_a_correction_says_what_to_do_for_its_payer(payer_kind: str, kind: str, 
     claim = made.claim("adjudicated", payer_kind=payer_kind)
     made.line(claim)
     now = "{}" if kind == "withdrawn" else '{"total_charge": "150.00"}'
-    made.add("corrections", claim_id=claim, found_at=SENT, kind=kind, was='{"total_charge": "95.00"}', now=now)
+    made.add(
+        "corrections", claim_id=claim, found_at=SENT, kind=kind, was='{"total_charge": "95.00"}', now=now
+    )
     item = _item(made)
     assert item["money"] == Decimal("95.00" if kind == "withdrawn" else "55.00")
     assert says in item["action"]

@@ -1,0 +1,5 @@
+"""Decisions: what a person may decide between two runs. They are no flows: each is one write to the ledger."""
+
+from tasks.operations import approve, correct, resend
+
+__all__ = ["approve", "correct", "resend"]

@@ -1,0 +1,186 @@
+"""Watching: what runs, lies and waits, read from the ledger and from Prefect at one instant.
+
+The command `status`, the nightly check and the metrics ask. What a work item is was judged by `billing`; here
+things are counted, and each that goes no further by itself is given to somebody with the next step.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from schemas.errors import Refused
+from schemas.operations import RunSeen, ScheduleSeen, Status, Waiting
+from schemas.settings import Settings
+from tasks import database
+from tasks.approvals import month_of_files, why_approval_is_needed
+from tasks.counting import Facts
+from tasks.ledger import Ledger
+from tasks.months import first_day
+from tasks.schedules import ServerSilent, schedules
+
+# The largest month takes minutes; a run that began longer ago and has not ended was killed.
+RUNS_END_WITHIN: Final = timedelta(hours=6)
+# The schedule bills a month on the second day of the next; a day later it is missed.
+MONTH_END_BY_DAY: Final = 3
+ENDED_BADLY: Final = ("Failed", "Crashed", "TimedOut")
+
+
+def look(ledger: Ledger, settings: Settings) -> Status:
+    """Look at everything once."""
+    at = settings.clock()
+    ledger.upgrade()
+    with database.reading(ledger.engine) as connection:
+        facts = Facts(connection)
+        runs, files = facts.runs(), [*facts.files_out(), *facts.files_in()]
+        status = Status(
+            at=at,
+            runs=runs,
+            files=files,
+            claims=facts.claims(),
+            schedules=None,
+            waiting=[*facts.corrections(), *facts.work_items()],
+            open_money=facts.open_money(),
+            oldest_unanswered_at=facts.oldest_unanswered(),
+        )
+    try:
+        # The clock of the settings may stand still; the server's does not.
+        planned, silent = schedules(datetime.now(UTC)), []
+    except ServerSilent as silence:
+        planned, silent = (
+            None,
+            [Waiting(what="server", waits_for="operator", count=1, next_step=str(silence))],
+        )
+    waiting = [
+        *missing_months(runs, at, settings.zone),
+        *_runs_without_end(runs, at),
+        *silent,
+        *late_or_failed(planned or []),
+        *_files_to_send(ledger, runs, settings),
+        *status.waiting,
+    ]
+    return status.model_copy(update={"schedules": planned, "waiting": waiting})
+
+
+def missing_months(runs: Iterable[RunSeen], at: datetime, zone: str) -> list[Waiting]:
+    """List the months that are over and have no run that ended, from the first month anybody billed on.
+
+    A practice that has never billed misses nothing.
+    """
+    today = at.astimezone(ZoneInfo(zone)).date()
+    in_last_due = _month_before(today)
+    if today.day < MONTH_END_BY_DAY:
+        in_last_due = _month_before(in_last_due)
+    seen = {run.month for run in runs}
+    billed = {run.month for run in runs if run.is_billed}
+    return [
+        Waiting(
+            what=f"month-end of {month}",
+            waits_for="operator",
+            count=1,
+            next_step=f"No run of it came to its end: `rpmclaims month-end --month {month} …`.",
+        )
+        for month in _months_back(in_last_due, min(seen, default="9999"))
+        if month not in billed
+    ]
+
+
+def _months_back(day: date, first: str) -> Iterator[str]:
+    """Name the month of a day and those before it, down to a first one."""
+    while (month := f"{day:%Y-%m}") >= first:
+        yield month
+        day = _month_before(day)
+
+
+def _month_before(day: date) -> date:
+    return day.replace(day=1) - timedelta(days=1)
+
+
+def _runs_without_end(runs: Iterable[RunSeen], at: datetime) -> list[Waiting]:
+    """List the newest runs that failed, or began so long ago that they cannot be working still."""
+    return [
+        Waiting(
+            what=f"run of {run.month} to {run.output}",
+            waits_for="operator",
+            count=1,
+            since=run.started_at,
+            next_step="It did not come to its end: `rpmclaims retry`, or the same month-end again; both are safe.",
+        )
+        for run in runs
+        if run.state == "failed" or (run.state == "running" and run.started_at < at - RUNS_END_WITHIN)
+    ]
+
+
+def late_or_failed(planned: Iterable[ScheduleSeen]) -> list[Waiting]:
+    """List the deployments whose runs nobody takes, whose last run ended badly, and the paused ones."""
+    return [
+        Waiting(
+            what=f"{one.deployment} {what}", waits_for="operator", count=count, since=since, next_step=step
+        )
+        for one in planned
+        for is_so, what, count, since, step in (
+            (
+                one.late_runs > 0,
+                *("is late", one.late_runs, one.late_since),
+                "No worker takes it: is one running (`make serve`), or is an earlier run still under way?",
+            ),
+            (
+                one.last_state in ENDED_BADLY,
+                *("has failed", 1, one.last_at),
+                f"`rpmclaims retry {one.last_run}` repeats what failed; Prefect keeps what it said.",
+            ),
+            (
+                one.is_paused,
+                *("is paused", 1, None),
+                "Nothing starts it: resume it in Prefect, unless that is meant.",
+            ),
+        )
+        if is_so
+    ]
+
+
+def _files_to_send(ledger: Ledger, runs: Sequence[RunSeen], settings: Settings) -> list[Waiting]:
+    """List the files that were not sent: stopped by their check, without an approval, or ready."""
+    waiting = []
+    newest = {run.month: run for run in reversed(runs) if run.is_billed}
+    for month, run in sorted(newest.items()):
+        try:
+            found = month_of_files(ledger, first_day(month), run.output)
+        except Refused:
+            continue  # its newest run has no end, and is listed for that
+        state, money = found.files["state"], found.files["total_charge"]
+        why = why_approval_is_needed(found, settings)
+        lacks_approval = ~pl.Series(
+            [pair in found.approved for pair in found.files.select("interchange_id", "sha256").rows()],
+            dtype=pl.Boolean,
+        )
+        unsent = state.is_in(["written", "sending"])
+        where = f"--month {month} --output {run.output}"
+        for what, waits_for, which, step in (
+            (
+                *("files with errors", "billing", state == "reserved"),
+                f"See {run.output}/{month}/findings, mend the input and run the month again.",
+            ),
+            (
+                *("files without approval", "approver", unsent & lacks_approval if why else state == ""),
+                f"{why}: `rpmclaims approve {where} --by NAME`.",
+            ),
+            (
+                *("files to send", "operator", unsent & ~lacks_approval if why else unsent),
+                f"`rpmclaims submit {where}`.",
+            ),
+        ):
+            if which.any():
+                waiting.append(
+                    Waiting(
+                        what=f"{what}, {month}",
+                        waits_for=waits_for,
+                        count=int(which.sum()),
+                        money=Decimal(money.filter(which).sum()),
+                        next_step=step,
+                    )
+                )
+    return waiting
