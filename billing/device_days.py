@@ -24,6 +24,7 @@ _FIRST_OF_MONTH_BIT: Final[int] = 1 << _DAYS_BEFORE
 _PERIOD_BITS: Final[int] = 1 << PERIOD_DAYS
 # Looking a power of two up is ten times as fast as raising it.
 _BIT_OF_DAY: Final = pl.Series([1 << day for day in range(_DAYS_BEFORE + 31)], dtype=pl.Int64)
+_NO_BIT: Final = pl.Series([0], dtype=pl.Int64)
 
 
 def device_days(
@@ -38,30 +39,44 @@ def device_days(
     first, last = month_bounds(month)
     base = first - timedelta(days=_DAYS_BEFORE)
     days = local_days(people["zone"].unique(), base, last)
-    located = people.select("patient_id", "person", "zone").join(_clocks(days), on="zone").drop("zone")
-    changes = [name for name in located.columns if name.startswith("changes_at_")]
-    # Calendar functions cost three times an integer division, so a local day is whole days since the base.
-    local = pl.col("measured_at") + pl.col("offset_us")
-    for change in changes:
-        shift = pl.col(change.replace("changes_at", "shift_us"))
-        local = local + pl.when(pl.col("measured_at") >= pl.col(change)).then(shift).otherwise(0)
-    base_us = (base - date(1970, 1, 1)).days * _DAY_US
-    day = (local - base_us) // _DAY_US
+    clocks = _clocks(days)
+    kinds = clocks.drop("zone").unique(maintain_order=True)
+    # Whose clock a reading is told by would be a join of every reading. There are few clocks, so every
+    # reading is told by each of them, and a patient's own is picked when only patients are left.
+    bits = {f"bits_{kind}": _day_bit(clock, base, last) for kind, clock in enumerate(kinds.to_dicts())}
+    own = pl.coalesce(pl.when(pl.col("bits") == name).then(name) for name in bits)
+    located = clocks.join(
+        kinds.with_columns(bits=pl.Series(list(bits), dtype=pl.String)), on=kinds.columns, nulls_equal=True
+    )
     within = pl.col("measured_at").is_between(days["started_at"].min(), days["ended_at"].max(), closed="left")
     return (
         readings.lazy()
         .filter(pl.col("capture") == "automatic", within)
         .select("patient_id", pl.col("measured_at").to_physical())
-        .join(located.lazy(), on="patient_id")
-        .select("person", day=day)
-        .filter(pl.col("day").is_between(0, (last - base).days))
-        .select("person", day_bit=pl.lit(_BIT_OF_DAY).gather(pl.col("day")))
-        .group_by("person")
-        .agg(day_bits=pl.col("day_bit").bitwise_or())
-        .join(people.lazy().select("person", "patient_id"), on="person")
-        .select("patient_id", "day_bits")
+        .select("patient_id", **bits)
+        .group_by("patient_id")
+        .agg(pl.col(name).bitwise_or() for name in bits)
+        .join(people.lazy().select("patient_id", "zone"), on="patient_id")
+        .join(located.lazy().select("zone", "bits"), on="zone")
+        .select("patient_id", day_bits=own)
+        .filter(pl.col("day_bits") != 0)
         .collect()
     )
+
+
+def _day_bit(clock: dict[str, int | None], base: date, last: date) -> pl.Expr:
+    """Tell the local day of `measured_at` (microseconds, UTC) by one clock, as a bit; 0 outside the days."""
+    local = pl.col("measured_at") + clock["offset_us"]
+    for name, change in clock.items():
+        if name.startswith("changes_at_") and change is not None:
+            shift = clock[name.replace("changes_at", "shift_us")]
+            local = local + pl.when(pl.col("measured_at") >= change).then(shift).otherwise(0)
+    # Calendar functions cost three times an integer division, so a local day is whole days since the base.
+    day = (local - (base - date(1970, 1, 1)).days * _DAY_US) // _DAY_US
+    known = (last - base).days + 1
+    # A day beyond either end, as another clock may see it, has no bit.
+    table = pl.concat([_NO_BIT, _BIT_OF_DAY.head(known), _NO_BIT])
+    return pl.lit(table).gather(day + 1)
 
 
 def has_data_in_month() -> pl.Expr:

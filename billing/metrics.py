@@ -9,6 +9,7 @@ Source: HFMA's MAP keys and the figures billing offices report beside them.
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import polars as pl
@@ -16,6 +17,7 @@ import polars as pl
 from billing.books import Books
 from billing.deposits import Reassociation
 from billing.reconciliation import Reconciliation
+from billing.reference.tables import PACKAGED, read_table
 
 _COLUMNS: Final[dict[str, Any]] = {
     "metric": pl.String,
@@ -39,154 +41,22 @@ class Metric:
     name: str
     unit: str  # share, days, dollars, count
     formula: str
-    target: str = ""
+    target: str
 
 
-METRICS: Final = (
-    Metric(
-        "clean_claim_rate",
-        "share",
-        "claims never rejected and never sent again ÷ claims sent",
-        "≥ 95 %",
-    ),
-    Metric(
-        "touchless_claim_rate",
-        "share",
-        "claims that reached the payer and that no person ever moved ÷ claims sent",
-        "rising",
-    ),
-    Metric(
-        "front_end_acceptance",
-        "share",
-        "claims the payer accepted (277CA A2, or adjudicated) ÷ claims sent",
-        "≥ 98 %",
-    ),
-    Metric(
-        "first_pass_resolution",
-        "share",
-        "first versions adjudicated with no line denied, reversed or unanswered ÷ claims adjudicated",
-        "≥ 90 %",
-    ),
-    Metric(
-        "denial_rate_lines",
-        "share",
-        "lines denied ÷ lines adjudicated (sequestration is no denial)",
-        "< 5 %",
-    ),
-    Metric(
-        "denial_rate_dollars",
-        "share",
-        "charges of lines denied ÷ charges of lines adjudicated",
-        "< 5 %",
-    ),
-    Metric(
-        "days_in_ar",
-        "days",
-        "open balance ÷ (charges of the last 90 days by date of service ÷ 90); gross",
-        "< 40",
-    ),
-    Metric(
-        "ar_over_90_days",
-        "share",
-        "open balance older than 90 days by date of service ÷ open balance",
-        "< 10 %",
-    ),
-    Metric(
-        "net_collection_rate",
-        "share",
-        "paid by payers ÷ (charges - contractual) of claims adjudicated",
-        "≥ 95 %",
-    ),
-    Metric(
-        "remit_lag",
-        "days",
-        "median of (payment date - day sent) over claims paid",
-        "14 to 30",
-    ),
-    Metric(
-        "days_to_bill",
-        "days",
-        "median of (day sent - date of service) over claims sent",
-    ),
-    Metric(
-        "variance",
-        "dollars",
-        "Σ (expected - paid) over lines answered",
-        "≈ 0",
-    ),
-    Metric(
-        "unmatched_remits",
-        "count",
-        "claims of remittances that match none of ours",
-        "0",
-    ),
-    Metric(
-        "unmatched_remits_dollars",
-        "dollars",
-        "Σ paid of those claims",
-        "0",
-    ),
-    Metric(
-        "unmatched_remits_oldest",
-        "days",
-        "age of the oldest of them",
-        "≤ 5",
-    ),
-    Metric(
-        "unapplied_cash",
-        "dollars",
-        "deposits - payments posted to which they belong",
-        "0",
-    ),
-    Metric(
-        "cost_to_collect",
-        "share",
-        "billing cost ÷ cash; the ledger does not know the cost",
-        "falling",
-    ),
-    Metric(
-        "enrolled_patients",
-        "count",
-        "patients enrolled, last run of each month",
-    ),
-    Metric(
-        "eligible_share",
-        "share",
-        "patients eligible ÷ patients enrolled",
-    ),
-    Metric(
-        "billed_share",
-        "share",
-        "patients billed ÷ patients enrolled",
-    ),
-    Metric(
-        "minutes_billed_share",
-        "share",
-        "minutes billed ÷ minutes logged",
-    ),
-    Metric(
-        "minutes_stranded",
-        "count",
-        "counted minutes that fund no unit",
-    ),
-    Metric(
-        "units_per_claim",
-        "count",
-        "units ÷ claims, over claims sent",
-    ),
-    Metric(
-        "no_interaction_patients",
-        "count",
-        "patients held because nobody talked with them",
-    ),
-)
+
+@cache
+def definitions() -> tuple[Metric, ...]:
+    """List the metrics in the order of metrics.csv."""
+    rows = read_table(PACKAGED / "metrics.csv").to_dicts()
+    return tuple(Metric(row["metric"], row["unit"], row["formula"], row["target"] or "") for row in rows)
 
 
 def metrics(books: Books, reconciliation: Reconciliation, reassociation: Reassociation) -> pl.DataFrame:
     """Work every metric out.
 
     Returns:
-        One row per metric, in the order of METRICS: metric, value (null: cannot be known), unit, numerator,
+        One row per metric, in the order of metrics.csv: metric, value (null: cannot be known), unit, numerator,
         denominator, target, formula.
     """
     parts = {
@@ -205,7 +75,7 @@ def metrics(books: Books, reconciliation: Reconciliation, reassociation: Reassoc
             "target": metric.target,
             "formula": metric.formula,
         }
-        for metric in METRICS
+        for metric in definitions()
     ]
     return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
 

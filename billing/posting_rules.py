@@ -50,10 +50,12 @@ def postings_of(
     rest = pl.col("paid") - pl.col("on_lines").fill_null(pl.lit(0, MONEY))
     on_claims = claims.join(by_line, on="claim", how="left", maintain_order="left").with_columns(paid=rest)
     on_lines = lines.select("claim", "line", "segment", "paid").join(of_claim, on="claim")
-    paid = pl.concat([on_lines, on_claims.select(pl.exclude("on_lines"))], how="diagonal_relaxed").with_columns(
-        account=pl.lit("payment"), number=pl.lit(0, pl.Int64), amount="paid"
+    paid = pl.concat(
+        [on_lines, on_claims.select(pl.exclude("on_lines"))], how="diagonal_relaxed"
+    ).with_columns(account=pl.lit("payment"), number=pl.lit(0, pl.Int64), amount="paid")
+    provider = _with_account(
+        provider_adjustments.with_columns(group_code=pl.lit(None, pl.String)), "provider"
     )
-    provider = _with_account(provider_adjustments.with_columns(group_code=pl.lit(None, pl.String)), "provider")
     parts = [paid, adjusted.join(of_claim, on="claim"), provider]
     return pl.concat([_posting_columns(part) for part in parts]).filter(pl.col("amount") != 0)
 
@@ -78,9 +80,7 @@ def with_accounts(adjustments: pl.DataFrame, lines: pl.DataFrame, claims: pl.Dat
         paid_line, on="line", how="left", maintain_order="left"
     )
     is_unpaid = pl.coalesce("line_paid", "claim_paid") == 0
-    account = (
-        pl.when((pl.col("account") == DENIAL) & ~is_unpaid).then(pl.lit(PARTIAL)).otherwise("account")
-    )
+    account = pl.when((pl.col("account") == DENIAL) & ~is_unpaid).then(pl.lit(PARTIAL)).otherwise("account")
     return (
         _with_account(placed, "claim")
         .with_columns(account=account, is_denial=pl.col("is_denial") & is_unpaid & (pl.col("amount") != 0))
@@ -98,7 +98,9 @@ def _with_account(adjustments: pl.DataFrame, level: str) -> pl.DataFrame:
     rank = (pl.col("table_reason") == "*").cast(pl.Int8) * 2 + (pl.col("table_group") == "*").cast(pl.Int8)
     answered = (
         asked.join(_accounts(level), how="cross")
-        .filter(is_group.fill_null(value=False) & is_reason.fill_null(value=False) & covers(pl.col("posted_on")))
+        .filter(
+            is_group.fill_null(value=False) & is_reason.fill_null(value=False) & covers(pl.col("posted_on"))
+        )
         .sort("asked", rank)
         .unique("asked", keep="first")
         .select(*keys, "account", "is_denial")
@@ -141,9 +143,7 @@ def outcomes_of(statements: pl.DataFrame, kind: str, on: date) -> pl.Series:
         kind: TA1, 999 or 277CA.
         on: The day the answer was received; the table is dated.
     """
-    table = read_table(PACKAGED / "answer_outcomes.csv").filter(
-        (pl.col("kind") == kind) & covers(pl.lit(on))
-    )
+    table = read_table(PACKAGED / "answer_outcomes.csv").filter((pl.col("kind") == kind) & covers(pl.lit(on)))
     exact = table.select("code", "note_code", exact="outcome")
     general = table.filter(pl.col("note_code") == "*").select("code", general="outcome")
     outcome: pl.Series = (

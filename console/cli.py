@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from console import commands_money, commands_ops
+from console import commands_answers, commands_money, commands_ops
 from schemas.errors import ControlBreak, OutsideFailed, Refused, StepFailed
 from schemas.settings import SettingsError, load_settings
 
@@ -128,6 +128,29 @@ def check_x12(
     raise typer.Exit(WRONG if not is_x12 else LOOK if "error" in severities else DONE)
 
 
+@app.command("read-x12")
+def read_x12(
+    file: Annotated[Path, typer.Argument(help="Any TA1, 999, 277CA or 835 file.")],
+    as_json: AsJson = False,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write one Parquet file per table into this folder.")
+    ] = None,
+) -> None:
+    """Show any response file as tables."""
+    from console.commands_answers import show_reading
+    from edi import reader
+
+    data = _bytes_of(file)
+    if parquet is not None:
+        raise typer.Exit(reader.exit_code(reader.write_tables(file, parquet)))
+    reading = reader.read_x12(data, file.name)
+    if as_json:
+        show_json(reading.to_json())
+    else:
+        show_reading(reading.to_json())
+    raise typer.Exit(reading.exit_code)
+
+
 reference = typer.Typer(
     help="The fee schedules in force, and how to load a new release.", no_args_is_help=True
 )
@@ -197,6 +220,7 @@ def _bytes_of(file: Path) -> bytes:
         raise Refused(f"{file} cannot be read: {problem.strerror}.") from None
 
 
+commands_answers.add_commands(app)
 commands_money.add_commands(app)
 commands_ops.add_commands(app)
 

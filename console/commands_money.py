@@ -29,10 +29,10 @@ class WithFormulas(TyperCommand):
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the formulas; the table they come from is read only when somebody asks."""
-        from billing.metrics import METRICS
+        from billing.metrics import definitions
 
         with formatter.section("Metrics"):
-            formatter.write_dl([(metric.name, _formula(metric)) for metric in METRICS])
+            formatter.write_dl([(metric.name, _formula(metric)) for metric in definitions()])
 
 
 def _formula(metric: Any) -> str:
@@ -63,7 +63,7 @@ def reconcile(
 
     billed = contractual + sequestration + paid + patient + denied + open (and what an earlier payer or
     another adjustment settled); variance = expected less paid over the lines that were answered, explained
-    to the cent by reason. A report as of a day never changes: what is taken back later counts in the later period.
+    to the cent by reason. A report as of a day never changes: what is taken back later counts later.
     """
     from billing.deposits import reassociate
     from billing.metrics import metrics as measured

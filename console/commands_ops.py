@@ -11,13 +11,15 @@ import typer
 Month = Annotated[str, typer.Option(help="The service month, such as 2026-10.")]
 Output = Annotated[str, typer.Option(help="Where the month's files are: s3://bucket/prefix or a folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, nothing else.")]
+ClaimNumber = Annotated[str, typer.Argument(help="The claim's number (CLM01), such as R26101A2B3C4D5E6F1.")]
 By = Annotated[str, typer.Option(help="Who decides, by name.")]
 DONE, LOOK = 0, 3
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    app.command("submit")(submit)
+    for command in (submit, approve, correct, resend):
+        app.command(command.__name__)(command)
 
 
 def submit(
@@ -69,3 +71,91 @@ def _show_submission(summary: Any) -> None:
 
 
 OUTCOMES = {"delivered": "delivered", "was_there": "delivered before", "kept_back": "[red]kept back[/red]"}
+
+
+def approve(
+    month: Month,
+    by: By,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Where the month's files are, if it was written to more than one place."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a month's files leave, exactly as they are: by somebody other than who made them."""
+    from console.cli import show_json
+    from flows.decisions import approve as decide
+
+    approved = decide(month, output, by)
+    if as_json:
+        show_json(approved.model_dump(mode="json"))
+        return
+    typer.echo(
+        f"{approved.approved_by} approved {len(approved.files)} files of {approved.month}: "
+        f"{approved.claim_count:,} claims, ${approved.total_charge:,.2f}."
+    )
+    for name, sha256 in approved.files.items():
+        typer.echo(f"  {name}  {sha256}")
+
+
+def correct(
+    claim_number: ClaimNumber,
+    void: Annotated[bool, typer.Option("--void", help="Take the claim back altogether.")] = False,
+    by: Annotated[str | None, typer.Option(help="Who decides; the operator unless given.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; it stays with the claim.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Correct a claim its payer has decided: a replacement or a void, or what a reopening must ask for."""
+    from console.cli import show_json
+    from flows.decisions import correct as decide
+
+    corrected = decide(claim_number, void, by, reason)
+    if as_json:
+        show_json(corrected.model_dump(mode="json"))
+    else:
+        _show_correction(corrected)
+
+
+def _show_correction(corrected: Any) -> None:
+    """Show what was told and what is right, line by line, and what happens next."""
+    from console.pages import money, out, table
+
+    console = out()
+    for label, fact in (
+        ("Claim", corrected.claim_number),
+        ("Payer's number", corrected.payer_claim_number or "not known"),
+        ("Payer", f"{corrected.payer_id} ({corrected.payer_kind}), contract {corrected.mac_contract}"),
+        ("Date of service", corrected.date_of_service),
+        ("Way", corrected.how),
+        ("Evidence", f"{corrected.was_evidence_sha256} → {corrected.now_evidence_sha256 or 'none'}"),
+    ):
+        console.print(f"{label:16} {fact}", soft_wrap=True)
+    shown = table("\nLines", "", "Line", "Code", "Units", "Date", "Charge", right=("Units", "Charge"))
+    for when, lines in (("was", corrected.was), ("now", corrected.now)):
+        for line in lines:
+            code = ":".join(part for part in (line["code"], line["modifiers"]) if part)
+            place = (line["line_number"], code, line["units"], line["date_of_service"])
+            shown.add_row(when, *map(str, place), money(line["charge"]))
+    console.print(shown)
+    console.print(f"Charge: ${corrected.was_charge:,.2f} → ${corrected.now_charge:,.2f}")
+    if corrected.new_claim_number:
+        console.print(f"{corrected.new_claim_number} is in its place.")
+    console.print(corrected.next_step, soft_wrap=True)
+
+
+def resend(
+    claim_number: ClaimNumber,
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why; it stays with the claim.")],
+    as_json: AsJson = False,
+) -> None:
+    """Send a claim once more as a new one, where it was refused without a decision."""
+    from console.cli import show_json
+    from flows.decisions import resend as decide
+
+    resent = decide(claim_number, by, reason)
+    if as_json:
+        show_json(resent.model_dump(mode="json"))
+        return
+    typer.echo(f"{resent.claim_number} goes again as {resent.new_claim_number}, attempt {resent.attempt}.")
+    typer.echo(resent.next_step)

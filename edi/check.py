@@ -1,14 +1,15 @@
 """The gate: whether a file may leave, by our own edits and by an independent judge.
 
 `tasks.translate` asks `check_claims` before a file is released, `rpmclaims check-x12` asks `check_document`
-about any file. Our edits (`edi.edits`) look at every claim. pyx12, which shares no code with our writer, looks
-at the whole of a small file and at one claim of every shape of a large one (`edi.shapes`). Nothing else in the
-house imports pyx12. How to fix a file belongs to its makers; here it is only refused, with places.
+about any file. Our edits (`edi.edits`) look at every claim. pyx12, which shares no code with our writer,
+looks at the whole of a small file and at one claim of every shape of a large one (`edi.shapes`). Nothing else
+in the house imports pyx12. How to fix a file belongs to its makers; here it is only refused, with places.
 """
 
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -152,7 +153,12 @@ def _faults(node: dict[str, Any], transaction: int | None = None, tag: str = "")
         for number, child in enumerate(node.get(level, []), start=1):
             child.setdefault("cur_line", line)
             inner = number if level == "transactions" else transaction
-            yield from _faults(child, inner, child.get("seg_id", element))
+            yield from _faults(child, inner, _tag(child.get("seg_id")) or element)
+
+
+def _tag(seg_id: str | None) -> str | None:
+    """Name a segment id that is one; what stands in its place otherwise might be anything."""
+    return seg_id if seg_id and re.fullmatch(r"[A-Z][A-Z0-9]{1,2}", seg_id) else None
 
 
 def _finding(rule: str, message: str) -> pl.DataFrame:

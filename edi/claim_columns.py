@@ -12,7 +12,7 @@ import polars as pl
 from edi.envelope import UNFOLDED, fold
 
 MONEY: Final = pl.Decimal(12, 2)
-_BASIC_SET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !\"&'()+,-./;?="
+BASIC_SET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !\"&'()+,-./;?="
 _TEXTS: Final = pl.List(pl.String)
 # One row per claim. The billing columns become one HL 20 for each different provider of a transaction set.
 CLAIM_COLUMNS: Final[dict[str, pl.DataType]] = {
@@ -115,7 +115,7 @@ def _is_folded(text: pl.Series) -> bool:
     if data is None:
         return True
     whole = bytes(data)
-    if whole.translate(None, _BASIC_SET):
+    if whole.translate(None, BASIC_SET):
         return False
     if b" " not in whole:
         return True

@@ -1,8 +1,8 @@
 """Where everything of an 837P stands: for each claim and line of a document, the row of each of its segments.
 
 `edi.claim_reader` takes values from these places and `edi.edits` judges them; both name an element by its
-path, like `2010BA/NM1-09`, `2300/CLM-05-1` or `2300/REF*F8-02` (loop, segment with the qualifier that tells it from
-its siblings, element, component). What a value means does not belong here.
+path, like `2010BA/NM1-09`, `2300/CLM-05-1` or `2300/REF*F8-02`: loop, segment with the qualifier that tells it
+from its siblings, element, component. What a value means does not belong here.
 """
 
 import re
@@ -207,7 +207,8 @@ def qualified(document: Document, tag: str, qualifier: str) -> Rows:
 def next_of(rows: Rows, after: Rows, limit: Rows) -> Rows:
     """Find the first of `rows` behind each `after`, or the limit when that comes first."""
     padded = np.append(rows, np.iinfo(np.int64).max)
-    return np.minimum(padded[np.searchsorted(rows, after, side="right")], limit)
+    found: Rows = np.minimum(padded[np.searchsorted(rows, after, side="right")], limit)
+    return found
 
 
 def first_between(rows: Rows, start: Rows, end: Rows) -> Rows:

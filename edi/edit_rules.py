@@ -1,10 +1,10 @@
 """The edits of an 837P: the rows of `edits.csv`, each with the fault it looks for.
 
-A row says where it looks (`path`, see `edi.claim_places`), and in words what is wrong and what to do.
-Its fault is, in this order: the expression in `FAULTS`; a text that does not match its `pattern`; for a rule ending in
-`.required`, an absent element. Null is no fault, so absence is the business of the required rows alone.
-`edi.edits` prepares one frame for each `table` and runs it. Levels 1 to 5 of SNIP and what Medicare asks for
-beyond them (`medicare`: claims whose SBR09 is MB). How a place is found does not belong here.
+A row says where it looks (`path`, see `edi.claim_places`), and in words what is wrong and what to do. Its
+fault is, in this order: the expression in `FAULTS`; a text that does not match its `pattern`; for a rule
+ending in `.required`, an absent element. Null is no fault, so absence is the business of the required rows
+alone. `edi.edits` prepares one frame for each `table` and runs it. Levels 1 to 5 of SNIP and what Medicare
+asks for beyond them (`medicare`: claims whose SBR09 is MB). How a place is found does not belong here.
 """
 
 import csv
@@ -146,19 +146,6 @@ FAULTS: Final[Mapping[str, pl.Expr]] = {
     "837P.DTP472.birth": pl.col("starts_on") < pl.col("birth_date"),
     "837P.REF_6R.unique": pl.col(_CONTROL).is_not_null() & pl.struct("claim", _CONTROL).is_duplicated(),
 }
-
-# The longest texts a receiver keeps: tag, element, characters.
-LONGEST: Final = (
-    ("NM1", 3, 60),
-    ("NM1", 4, 35),
-    ("NM1", 5, 25),
-    ("NM1", 9, 80),
-    ("N3", 1, 55),
-    ("N3", 2, 55),
-    ("N4", 1, 30),
-    ("PER", 2, 60),
-    ("REF", 2, 50),
-)
 
 
 def load_edits() -> dict[Table, tuple[Edit, ...]]:

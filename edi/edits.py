@@ -5,7 +5,6 @@ this module prepares the frame each table looks at. They work on the cut documen
 written from, so what went wrong on the way is caught too.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Final
@@ -14,15 +13,14 @@ import numpy as np
 import polars as pl
 
 from edi.claim_places import DIAGNOSIS_QUALIFIERS, Places, Rows, find_places, first_between, qualified, split
-from edi.delimiters import find_spans
-from edi.edit_rules import EDITS, LONGEST, Edit
+from edi.edit_rules import EDITS, Edit
 from edi.findings import FILE, SCHEMA, collect, findings
 from edi.segments import Document, latest
+from edi.text_edits import outside_basic_set, too_long
 from edi.values import as_amount
 
 # Add-on codes and the code each needs beside it on the same claim and date.
 ADD_ON_CODES: Final[Mapping[str, str]] = {"99458": "99457"}
-_BASIC_SET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !\"&'()+,-./;?=\r\n"
 
 
 def edit_claims(
@@ -62,8 +60,8 @@ def edit_claims(
             "The file holds no claim. Check that the right file was meant.",
             expected="CLM",
         ),
-        *_too_long(document),
-        _outside_basic_set(document),
+        *too_long(document),
+        outside_basic_set(document),
     ]
     # The segments above the claims are shared: what is wrong there is said once.
     return with_claim_numbers(collect(*found).unique(maintain_order=True), places)
@@ -266,53 +264,3 @@ def _without_base(lines: pl.DataFrame) -> pl.Series:
     add_ons = lines.filter(pl.col("base").is_not_null() & pl.col("starts_on").is_not_null())
     same_day = add_ons.join(bases, on=["claim", "base", "starts_on"], how="anti")
     return same_day.join(bases.filter(pl.col("starts_on").is_null()), on=["claim", "base"], how="anti")["row"]
-
-
-def _too_long(document: Document) -> list[pl.DataFrame]:
-    """Find texts longer than a receiver keeps."""
-    found = []
-    for tag, position, longest in LONGEST:
-        rows, transaction = document.rows_in("837", tag)
-        is_long = (
-            (document.element(rows, position).str.len_chars() > longest).fill_null(value=False).to_numpy()
-        )
-        if is_long.any():
-            places = pl.DataFrame(
-                {"segment": document.number(rows[is_long]), "transaction": transaction[is_long]}
-            )
-            message = (
-                "The text is longer than the element holds; a receiver would cut or refuse it. Shorten it."
-            )
-            rule, element = f"837P.{tag}{position:02}.length", f"{tag}{position:02}"
-            found.append(
-                findings(places, rule, message, element=element, expected=f"{longest} characters at most")
-            )
-    return found
-
-
-def _outside_basic_set(document: Document) -> pl.DataFrame:
-    """Find characters that X12's basic set does not have: lower case, symbols, control characters."""
-    nothing = pl.DataFrame(schema=SCHEMA)
-    if len(document) == 0:
-        return nothing
-    source = document.source(0, len(document) - 1)
-    marks = [span.delimiters for span in find_spans(source)]
-    used = b"".join(mark.element + mark.component + mark.segment + (mark.repetition or b"") for mark in marks)
-    if not source.translate(None, _BASIC_SET + used):
-        return nothing
-    # Only now is every element looked at; the ISA's own delimiters are not data.
-    allowed = re.escape((_BASIC_SET + used).decode("latin-1"))
-    segments = document.segments.filter((pl.col("tag") != "ISA").fill_null(value=True))
-    found = [nothing]
-    for position in range(int(document.segments["element_count"].max() or 0) + 1):
-        texts = document.element(segments["segment"].to_numpy() - document.number([0]), position)
-        faulty = segments.filter(texts.str.contains(f"[^{allowed}]"))
-        found.append(
-            findings(
-                faulty,
-                "837P.charset.basic",
-                "The text has characters outside X12's basic set: capitals, digits, punctuation. Fold it.",
-                element=pl.format("{}{}", "tag", pl.lit(f"{position:02}")),
-            )
-        )
-    return pl.concat(found)

@@ -139,7 +139,8 @@ def _hash(signatures: NDArray[np.uint64], start: Rows, end: Rows) -> NDArray[np.
     place = np.arange(len(signatures)) - np.append(0, start)[latest(start, np.arange(len(signatures))) + 1]
     mixed = signatures * (2 * place.astype(np.uint64) + np.uint64(1))
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
-    return sums[end] - sums[start]
+    hashes: NDArray[np.uint64] = sums[end] - sums[start]
+    return hashes
 
 
 def _renumber(text: bytes, marks: Delimiters, before: int, parent: str) -> tuple[bytes, int]:

@@ -1,7 +1,7 @@
 """Collection: what the clearinghouse and the payers answered becomes states and money in the ledger.
 
-Started every few hours by the calendar (`infra/prefect.yaml`) or by `rpmclaims collect`. Everything that happens
-is a step in `tasks.collecting`; this page only says in which order.
+Started every few hours by the calendar (`infra/prefect.yaml`) or by `rpmclaims collect`. Everything that
+happens is a step in `tasks.collecting`; this page only says in which order.
 """
 
 from prefect import flow
@@ -26,7 +26,7 @@ def collection(output: str, inbox: str | None = None) -> CollectionSummary:
         inbox: Where the clearinghouse leaves them, likewise; by default RPMCLAIMS_INBOX.
     """
     run = collecting.open_collection(output, inbox)
-    arrivals, growing = collecting.list_inbox(run)
+    arrivals = collecting.list_inbox(run)
     # One after the other: the ledger has one writer, and a large remittance fills the memory of one step.
     taken = [collecting.collect_files(batch, run) for batch in collecting.batches(arrivals)]
-    return collecting.settle_up(run, [file for files in taken for file in files], growing)
+    return collecting.settle_up(run, [file for files in taken for file in files])

@@ -1,8 +1,8 @@
 """Answers: what comes back, as it passes from the reader to the ledger, and what a collection tells people.
 
-`tasks.translate` makes `Answers` of a file's bytes; `tasks.arrivals`, `tasks.answering` and `tasks.posting` bring
-them into the ledger. The records below are what the steps of the collection flow hand to each other: addresses,
-counts and sums. No frame and no patient's data is in them.
+`tasks.translate` makes `Answers` of a file's bytes; `tasks.arrivals`, `tasks.answering` and `tasks.posting`
+bring them into the ledger. The records below are what the steps of the collection flow hand to each other:
+addresses, counts and sums. No frame and no patient's data is in them.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Answers:
 
 
 class Arrival(Record):
-    """One object of the inbox, as it was listed twice without a change in between."""
+    """One file of the inbox that has stopped growing."""
 
     key: str
     uri: str
@@ -106,7 +106,6 @@ class CollectionSummary(Record):
     inbox: str
     output: str
     files: list[CollectedFile]
-    still_growing: list[str] = []  # left for the next run
     matched_later: int = 0  # remittance claims and answers of earlier files that found their claim now
     unmatched_claims: int = 0  # in the whole ledger
     unmatched_paid: str = "0.00"

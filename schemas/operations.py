@@ -48,6 +48,7 @@ class ClaimsSeen(Record):
 class Waiting(Record):
     """Something that goes no further by itself: what, for whom, since when, and the next step."""
 
+    kind: str  # a work item's kind, or one of `tasks.watching`; few and stable, for alarms
     what: str
     waits_for: str
     count: int

@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     inbox: str | None = Field(
         default=None, repr=False, description="where the clearinghouse leaves its answers"
     )
+    quiet_seconds: float = Field(
+        default=2.0, ge=0, description="how long a file of the inbox must stay as it is before it is taken"
+    )
     outbox_usage: Literal["T", "P"] | None = Field(
         default=None, description="the only usage (ISA15) that may go to the outbox; empty takes both"
     )

@@ -14,7 +14,7 @@ from schemas.ledger import ADJUDICATED, BUILT, ENDED, SENT, UtcDateTime
 from tasks.claim_states import CLAIM, INTERCHANGE, TABLES, instant, transition
 from tasks.database import insert, query, staged
 from tasks.matching import prove_sent
-from tasks.registration import CLAIM_LINE
+from tasks.registration import CLAIM_LINE, VOIDING
 
 POSTING: Final = TABLES["posting"]
 REMITTANCE: Final = TABLES["remittance"]
@@ -34,7 +34,7 @@ def charge_sent_claims(connection: sa.Connection, at: datetime) -> None:
 
 
 def _charge(connection: sa.Connection, where: sa.ColumnElement[bool], at: datetime) -> None:
-    """Post the charges of claims that have none, dated the day they were sent."""
+    """Post the charges of claims that have none, dated the day they were sent; a void is owed nothing."""
     has_charge = sa.exists().where(POSTING.c.claim_id == CLAIM.c.id, POSTING.c.account == "charge")
     lines = query(
         connection,
@@ -44,7 +44,7 @@ def _charge(connection: sa.Connection, where: sa.ColumnElement[bool], at: dateti
         )
         .join_from(CLAIM, CLAIM_LINE, CLAIM_LINE.c.claim_id == CLAIM.c.id)
         .outerjoin(INTERCHANGE, INTERCHANGE.c.id == CLAIM.c.interchange_id)
-        .where(where, CLAIM.c.state.not_in((BUILT, *ENDED)), ~has_charge),
+        .where(where, CLAIM.c.state.not_in((BUILT, *ENDED)), CLAIM.c.frequency_code != VOIDING, ~has_charge),
     )
     charges = lines.select(
         "claim_id", "line_number", amount="charge", posted_on=pl.col("sent_at").dt.date(), key=pl.lit("")

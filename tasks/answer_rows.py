@@ -1,7 +1,7 @@
 """Answer rows: the words of a TA1, 999 or 277CA tied to our file, set and claim, and what they say of claims.
 
-`tasks.answering` keeps the rows and moves the claims. Frames in, frames out: `known` are the files of ours that
-can have been answered, `sent` says where each claim stands in them. What a code means is data of
+`tasks.answering` keeps the rows and moves the claims. Frames in, frames out: `known` are the files of ours
+that can have been answered, `sent` says where each claim stands in them. What a code means is data of
 `billing.posting_rules`.
 """
 
@@ -54,7 +54,7 @@ def of_sets(answers: Answers, known: pl.DataFrame, sent: pl.DataFrame, on: date)
     sets = ours.filter(level="transaction").select(*number, own="outcome", own_code="code")
     groups = ours.filter(level="group").select("interchange_id", whole="outcome", whole_code="code")
     sets, groups = sets.unique(number, keep="last"), groups.unique("interchange_id", keep="last")
-    # A set that is not named shares the fate of its group; of a group accepted in part nothing is known of it.
+    # A set that is not named shares the fate of its group; of one accepted in part nothing is known.
     shared = pl.when(pl.col("whole_code") != "P").then("whole")
     claims = (
         sent.join(sets, on=number, how="left")
@@ -131,9 +131,7 @@ def _tied(rows: pl.DataFrame, known: pl.DataFrame, number: str, ours: str) -> pl
     Numbers run for each pair of sender and receiver, so both must fit, turned round; where a clearinghouse
     answers under a third name, the number decides if only one file has it.
     """
-    asked = rows.with_columns(
-        row=pl.int_range(pl.len()), asked=pl.col(number).cast(pl.Int64, strict=False)
-    )
+    asked = rows.with_columns(row=pl.int_range(pl.len()), asked=pl.col(number).cast(pl.Int64, strict=False))
     same = asked.select("row", "asked", "answerer_id", "answered_id").join(
         known.select("interchange_id", "sender_id", "receiver_id", asked=ours), on="asked"
     )

@@ -1,7 +1,7 @@
 """Answer totals: what a 999 or 277CA counts and sums, held against what was sent and what it lists itself.
 
-`tasks.answering` keeps each difference as a finding of the file. Nothing is moved or refused here: a wrong total
-is a matter for people.
+`tasks.answering` keeps each difference as a finding of the file. Nothing is moved or refused here: a wrong
+total is a matter for people.
 """
 
 from typing import Final
@@ -55,9 +55,7 @@ def _group_counts(answers: Answers, known: pl.DataFrame, sent: pl.DataFrame) -> 
     )
     groups = tied.filter(level="group").join(refused, on="transaction", how="left")
     all_refused = ~pl.col("code").is_in(["A", "E", "P"]).fill_null(value=False)
-    accepted = (
-        pl.when(all_refused).then(0).otherwise(pl.col("sets") - pl.col("refused").fill_null(0))
-    )
+    accepted = pl.when(all_refused).then(0).otherwise(pl.col("sets") - pl.col("refused").fill_null(0))
     checks = (
         ("AK902", "included_count", pl.col("sets"), "sent"),
         ("AK903", "received_count", pl.col("sets"), "sent"),

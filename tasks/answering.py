@@ -154,9 +154,7 @@ def _matched(connection: sa.Connection, rows: pl.DataFrame) -> pl.DataFrame:
     is_tied = pl.col("interchange_id").is_not_null() | (pl.col("level") == "information_source")
     return found.join(
         lines, on=["claim_id", "line_control_number"], how="left", maintain_order="left"
-    ).with_columns(
-        is_matched=pl.when(is_named).then(pl.col("claim_id").is_not_null()).otherwise(is_tied)
-    )
+    ).with_columns(is_matched=pl.when(is_named).then(pl.col("claim_id").is_not_null()).otherwise(is_tied))
 
 
 def _stored(said: pl.DataFrame, file_id: int) -> pl.DataFrame:

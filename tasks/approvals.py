@@ -53,8 +53,8 @@ class MonthOfFiles:
         return Decimal(self.rows_quarantined) / max(1, self.rows_read)
 
 
-def month_of_files(ledger: Ledger, month: date, output: str) -> MonthOfFiles:
-    """Look up what the newest month-end of an output left.
+def month_of_files(ledger: Ledger, month: date, output: str | None) -> MonthOfFiles:
+    """Look up what the newest month-end of an output left; no output means the only one there is.
 
     Raises:
         Refused: If there is none, or it did not come to its end.
@@ -63,9 +63,10 @@ def month_of_files(ledger: Ledger, month: date, output: str) -> MonthOfFiles:
         found = connection.execute(
             sa.select(MONTH_RUN).where(MONTH_RUN.c.month == month).order_by(MONTH_RUN.c.started_at)
         ).mappings()
-        place = storage_at(output).uri
-        runs = [dict(run) for run in found if storage_at(run["output"]).uri == place]
-        newest = _newest(runs, month, output)
+        runs = [{**run, "place": storage_at(run["output"]).uri} for run in found]
+        place = storage_at(output).uri if output is not None else _only_place(runs, month)
+        runs = [run for run in runs if run["place"] == place]
+        newest = _newest(runs, month, output or "any output")
         sources = sorted({run["source"] for run in runs})
         files = database.query(
             connection,
@@ -84,13 +85,21 @@ def month_of_files(ledger: Ledger, month: date, output: str) -> MonthOfFiles:
     read, quarantined = _rows(newest["summary"])
     return MonthOfFiles(
         month=month,
-        output=output,
+        output=output or place,
         files=files.sort("sender_id", "receiver_id", "control_number"),
         started_by=newest["started_by"],
         rows_read=read,
         rows_quarantined=quarantined,
         approved=approved,
     )
+
+
+def _only_place(runs: Sequence[Mapping[str, Any]], month: date) -> str:
+    """Name the one output a month was written to."""
+    places = sorted({str(run["place"]) for run in runs})
+    if len(places) > 1:
+        raise Refused(f"{month:%Y-%m} was written to {len(places)} outputs: say which with --output.")
+    return places[0] if places else ""
 
 
 def _newest(runs: Sequence[Mapping[str, Any]], month: date, output: str) -> Mapping[str, Any]:
@@ -100,7 +109,9 @@ def _newest(runs: Sequence[Mapping[str, Any]], month: date, output: str) -> Mapp
     newest = [run for run in runs if run["started_at"] == runs[-1]["started_at"]]
     done = [run for run in newest if run["state"] == "done"]
     if not done:
-        raise Refused(f"The last month-end of {month:%Y-%m} did not come to its end: run it again, then submit.")
+        raise Refused(
+            f"The last month-end of {month:%Y-%m} did not come to its end: run it again, then submit."
+        )
     return done[-1]
 
 

@@ -1,7 +1,7 @@
 """Arrivals: what kind of file came back, whether it came before, and which of its payments may be posted.
 
-`tasks.posting` asks before it writes. Two files, or two payments, are the same when they say the same under the
-same numbers, whatever their line breaks; a sender who uses his numbers twice for different things is heard.
+`tasks.posting` asks before it writes. Two files, or two payments, are the same when they say the same under
+the same numbers, whatever their line breaks; a sender who uses numbers twice for different things is heard.
 """
 
 from dataclasses import dataclass
@@ -60,17 +60,18 @@ def identify(answers: Answers, payments: pl.DataFrame) -> Identity:
     envelopes = pl.concat(
         [answers.transactions.select(ids), answers.interchanges.select(pl.col(ids[:2]))], how="diagonal"
     )
-    first = envelopes.row(0) if envelopes.height else (None, None, None)
+    sender, interchange, group = envelopes.row(0) if envelopes.height else (None, None, None)
     digest = digests(pl.Series(["\n".join(said)]))[0]
-    return Identity(kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "unknown", *first, digest)
+    kind = kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "unknown"
+    return Identity(kind, sender, interchange, group, digest)
 
 
 def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
     """Add to the payments whether they may be posted, on which day, and what tells them apart.
 
     Returns:
-        payments with difference (claims less PLBs less BPR02), is_whole (every claim and line of it balances, and
-        the ledger can hold every amount), posted_on, identity_key and content_sha256.
+        payments with difference (claims less PLBs less BPR02), is_whole (every claim and line of it balances,
+        and the ledger can hold every amount), posted_on, identity_key and content_sha256.
     """
     of_claim = answers.claims.select("claim", "payment")
     lines = answers.lines.join(of_claim, on="claim")
@@ -78,7 +79,9 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
     plbs = answers.provider_adjustments
     broken = pl.concat(
         [
-            answers.claims.filter(~pl.col("is_balanced") | _is_unlike_lines() | is_too_large("charge", "paid")),
+            answers.claims.filter(
+                ~pl.col("is_balanced") | _is_unlike_lines() | is_too_large("charge", "paid")
+            ),
             lines.filter(~pl.col("is_balanced") | is_too_large("charge", "paid")),
             adjustments.filter(is_too_large("amount")),
             plbs.filter(is_too_large("amount")),
@@ -90,17 +93,23 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
         frame.group_by("payment").agg(pl.col(column).cast(pl.Decimal(38, 2)).sum().alias(name))
         for frame, column, name in ((answers.claims, "paid", "paid"), (plbs, "amount", "withheld"))
     ]
-    produced = answers.transactions.select("transaction", sent_on=pl.coalesce("group_date", "interchange_date"))
+    produced = answers.transactions.select(
+        "transaction", sent_on=pl.coalesce("group_date", "interchange_date")
+    )
     payments = answers.payments.join(produced, on="transaction", how="left", maintain_order="left")
     for total in sums:
         payments = payments.join(total, on="payment", how="left", maintain_order="left")
     difference = pl.col("paid").fill_null(none) - pl.col("withheld").fill_null(none) - pl.col("amount")
-    numbers = pl.concat_str((pl.col(name).cast(pl.String).fill_null("") for name in PAYMENT_NUMBERS), separator="|")
+    numbers = pl.concat_str(
+        (pl.col(name).cast(pl.String).fill_null("") for name in PAYMENT_NUMBERS), separator="|"
+    )
     return (
         payments.join(_contents(answers), on="payment", how="left", maintain_order="left")
         .with_columns(
             difference=difference,
-            is_whole=pl.col("is_balanced") & ~pl.col("payment").is_in(broken.implode()) & ~is_too_large("amount"),
+            is_whole=pl.col("is_balanced")
+            & ~pl.col("payment").is_in(broken.implode())
+            & ~is_too_large("amount"),
             posted_on=pl.coalesce("payment_date", "production_date", "sent_on", pl.lit(received_at.date())),
             content=pl.col("content").fill_null(""),
             numbers=numbers,

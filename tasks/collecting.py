@@ -1,11 +1,10 @@
 """Collecting: the steps of the collection: from the objects of an inbox to files in the ledger.
 
-Each step takes and returns small records (`schemas.answers`). Raw bytes are kept before anybody looks at them;
-what they mean is `tasks.translate`, what becomes of them `tasks.posting`.
+Each step takes and returns small records (`schemas.answers`). Raw bytes are kept before anybody looks at
+them; what they mean is `tasks.translate`, what becomes of them `tasks.posting`.
 """
 
 import hashlib
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,6 +18,7 @@ from tasks import translate
 from tasks.arrivals import ArrivedFile
 from tasks.claim_states import TABLES
 from tasks.database import reading
+from tasks.exchange import mailbox_at
 from tasks.filing import open_ledger
 from tasks.late_matching import match_again
 from tasks.ledger import Ledger
@@ -28,9 +28,6 @@ from tasks.storage import NotFound, storage_at
 
 # Files are taken in a few batches, however many there are: Prefect loses records in the thousands.
 BATCHES_AT_MOST: Final = 16
-# The bank's files lie beside the payers' and are matched by `rpmclaims bank`; the others are not whole yet.
-NOT_OURS: Final = ("bank/",)
-UNFINISHED: Final = (".tmp", ".part", ".partial", ".filepart", ".uploading")
 SENT_CLAIMS: Final = {
     "interchange_id": pl.Int64(),
     "transaction_control_number": pl.String(),
@@ -58,32 +55,17 @@ def open_collection(output: str, inbox: str | None) -> CollectionRun:
 
 
 @step("list-inbox")
-def list_inbox(run: CollectionRun) -> tuple[list[Arrival], list[str]]:
-    """List what is new in the inbox and has stopped growing, and what has not.
-
-    A file is whole when two looks, a short time apart, see the same version of it.
-    """
-    first = _new(run)
-    if not first:
-        return [], []
-    time.sleep(load_settings().settle_seconds)
-    now = {found.key: found.version for found in storage_at(run.inbox).list()}
-    settled = [arrival for arrival in first if now.get(arrival.key) == arrival.version]
-    growing = [arrival.key for arrival in first if now.get(arrival.key) != arrival.version]
-    LOG.info("%d new files, %d still growing", len(settled), len(growing))
-    return settled, growing
-
-
-def _new(run: CollectionRun) -> list[Arrival]:
-    """List the objects that were not taken as they are now."""
+def list_inbox(run: CollectionRun) -> list[Arrival]:
+    """List the files of the inbox that have stopped growing and were not taken as they are now."""
     found = [
         Arrival(key=one.key, uri=one.uri, version=one.version, size=one.size)
-        for one in storage_at(run.inbox).list()
-        if not one.key.startswith(NOT_OURS) and not one.key.lower().endswith(UNFINISHED)
+        for one in mailbox_at(run.inbox).list(load_settings().quiet_seconds)
     ]
     with open_ledger() as ledger:
         taken = taken_before(ledger.engine, [arrival.origin for arrival in found])
-    return [arrival for arrival in found if arrival.origin not in taken]
+    new = [arrival for arrival in found if arrival.origin not in taken]
+    LOG.info("%d files in the inbox, %d of them new", len(found), len(new))
+    return new
 
 
 def batches(arrivals: Sequence[Arrival]) -> list[list[Arrival]]:
@@ -101,11 +83,11 @@ def collect_files(arrivals: list[Arrival], run: CollectionRun) -> list[Collected
 
 def _collect(arrival: Arrival, run: CollectionRun, ledger: Ledger) -> CollectedFile:
     """Take one file."""
-    data = storage_at(run.inbox).read(arrival.key, arrival.version)
+    data = mailbox_at(run.inbox).fetch(arrival.key)
     sha256 = hashlib.sha256(data).hexdigest()
     kept = storage_at(run.folder)
     kept.create(sha256, data)
-    name = arrival.key.rpartition("/")[2]
+    name = arrival.key
     file = ArrivedFile(sha256, name, arrival.origin, kept.uri_of(sha256), len(data), run.at)
     answers = translate.read_answers(data, name)
     collected = post_file(ledger.engine, file, answers, _sent(ledger, answers))
@@ -129,19 +111,18 @@ def _sent(ledger: Ledger, answers: Answers) -> pl.DataFrame:
 
 
 @step("match-again")
-def settle_up(run: CollectionRun, collected: Sequence[CollectedFile], growing: list[str]) -> CollectionSummary:
+def settle_up(run: CollectionRun, collected: Sequence[CollectedFile]) -> CollectionSummary:
     """Match what waited for its claim, charge what was sent, and tell how the collection went."""
     with open_ledger() as ledger:
         later = match_again(ledger.engine, run.at)
-        claims, cents, answers = _unmatched(ledger)
+        claims, paid, answers = _unmatched(ledger)
     return CollectionSummary(
         inbox=run.inbox,
         output=run.output,
         files=list(collected),
-        still_growing=growing,
         matched_later=later,
         unmatched_claims=claims,
-        unmatched_paid=cents,
+        unmatched_paid=paid,
         unmatched_answers=answers,
     )
 

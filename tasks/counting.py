@@ -97,7 +97,7 @@ class Facts:
             return []
         step = "`rpmclaims worklist` lists them; `rpmclaims correct CLAIM` says what the payer takes."
         return (
-            [Waiting(what="corrections", waits_for="billing", next_step=step, **found)]
+            [Waiting(kind="correction", what="corrections", waits_for="billing", next_step=step, **found)]
             if found["count"]
             else []
         )
@@ -106,6 +106,7 @@ class Facts:
         """Count the open items of the worklist by kind."""
         kind, owner = WORK_ITEM.c.kind, sa.func.coalesce(WORK_ITEM.c.owner, "billing")
         asked = sa.select(
+            kind.label("kind"),
             kind.label("what"),
             owner.label("waits_for"),
             sa.func.count().label("count"),

@@ -126,7 +126,9 @@ def _login(uri: str, settings: Settings) -> tuple[str, dict[str, Any]]:
             "published it (ssh-ed25519 AAAA…), so that nobody else can take its place."
         )
     if settings.sftp_password_file is None and settings.sftp_key_file is None:
-        raise Refused("Set RPMCLAIMS_SFTP_PASSWORD_FILE or RPMCLAIMS_SFTP_KEY_FILE, to log in to the mailbox.")
+        raise Refused(
+            "Set RPMCLAIMS_SFTP_PASSWORD_FILE or RPMCLAIMS_SFTP_KEY_FILE, to log in to the mailbox."
+        )
     port = parts.port or 22
     try:
         trusted = asyncssh.import_known_hosts(f"[{parts.hostname}]:{port} {settings.sftp_host_key}\n")
@@ -135,7 +137,9 @@ def _login(uri: str, settings: Settings) -> tuple[str, dict[str, Any]]:
         secret = settings.sftp_password_file
         password = secret.read_text().rstrip("\r\n") if secret else None
     except OSError as error:
-        raise Refused(f"{error.filename} cannot be read, and it is needed to log in to the mailbox.") from None
+        raise Refused(
+            f"{error.filename} cannot be read, and it is needed to log in to the mailbox."
+        ) from None
     except (ValueError, asyncssh.KeyImportError):
         raise Refused(
             "RPMCLAIMS_SFTP_HOST_KEY or RPMCLAIMS_SFTP_KEY_FILE is not a key: the first is a public key such as "

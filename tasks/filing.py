@@ -109,9 +109,7 @@ def file_interchange(
     if _lies_there(storage, key, interchange.sha256):
         return _filed(interchange, interchange.sha256, interchange.size)
     if interchange.state in ("sending", "sent"):
-        storage.write(
-            key, _sent_bytes(str(interchange.uri), str(interchange.sha256), interchange.file_name)
-        )
+        storage.write(key, _sent_bytes(str(interchange.uri), str(interchange.sha256), interchange.file_name))
         return _filed(interchange, interchange.sha256, interchange.size)
 
     claims, lines, parties = _frames_of(interchange, snapshot, billed)
@@ -244,10 +242,13 @@ def _as_it_was_sent(voids: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read what one file told its payer of claims that are taken back: a void repeats its original."""
     data = _sent_bytes(*voids.select("uri", "sha256", "file_name").row(0))
     claims, lines = translate.read_sent(data)
-    wanted = voids.select("number", "registered_sha256", "frequency_code", "payer_claim_number", "stem", claim_number="original_claim_number")
+    numbers = voids.select(
+        *("number", "registered_sha256", "frequency_code", "payer_claim_number", "stem"),
+        claim_number="original_claim_number",
+    )
     return (
-        _numbered_claims(claims.drop("transaction", strict=False).join(wanted, on="claim_number")),
-        _numbered_lines(lines.drop("transaction", strict=False).join(wanted, on="claim_number")),
+        _numbered_claims(claims.join(numbers, on="claim_number")),
+        _numbered_lines(lines.join(numbers, on="claim_number")),
     )
 
 

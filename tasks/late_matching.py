@@ -1,7 +1,7 @@
 """Late matching: answers that came before their claim, or that a person recognised, find it now.
 
-The collection's last step calls `match_again`, a person `confirm_match`. Nothing posted is changed: what stood on
-nobody's account is taken off it and put on the claim's, by a pair that adds up to nothing.
+The collection's last step calls `match_again`, a person `confirm_match`. Nothing posted is changed: what
+stood on nobody's account is taken off it and put on the claim's, by a pair that adds up to nothing.
 """
 
 from datetime import datetime
@@ -27,7 +27,7 @@ REMITTANCE_ADJUSTMENT: Final = TABLES["remittance_adjustment"]
 
 
 def match_again(engine: sa.Engine, at: datetime) -> int:
-    """Match what can be matched by now, and bring the charges up to date; returns how much found its claim."""
+    """Match what can be matched by now, bring charges up to date, and count what found its claim."""
     with writing(engine) as connection:
         answers = _match_answers(connection, at)
         unmatched = query(
@@ -81,7 +81,9 @@ def _match_answers(connection: sa.Connection, at: datetime) -> int:
     found = waiting.join(ours, on="claim_number")
     with staged(connection, found.select("id", "claim_id")) as matched:
         connection.execute(
-            sa.update(ANSWER).where(ANSWER.c.id == matched.c.id).values(claim_id=matched.c.claim_id, is_matched=True)
+            sa.update(ANSWER)
+            .where(ANSWER.c.id == matched.c.id)
+            .values(claim_id=matched.c.claim_id, is_matched=True)
         )
     words = found.with_columns(interchange_id=pl.lit(None, pl.Int64))
     for (sha256,), said in words.group_by("sha256"):
@@ -170,7 +172,9 @@ def _transfer(connection: sa.Connection, found: pl.DataFrame, lines: pl.DataFram
                 REMITTANCE_ADJUSTMENT.c.remittance_claim_id,
                 REMITTANCE_ADJUSTMENT.c.remittance_line_id.label("id"),
             )
-            .join_from(match, REMITTANCE_ADJUSTMENT, REMITTANCE_ADJUSTMENT.c.remittance_claim_id == match.c.id)
+            .join_from(
+                match, REMITTANCE_ADJUSTMENT, REMITTANCE_ADJUSTMENT.c.remittance_claim_id == match.c.id
+            )
             .distinct(),
         )
     place = ["remittance_claim_id", "segment"]

@@ -1,7 +1,7 @@
 """Matching: whose claim and which line a payer's words are about.
 
-`tasks.answering` and `tasks.posting` call it inside a write they hold. A claim number of ours decides, then the
-payer's own number; anything less certain is a suggestion that a person confirms.
+`tasks.answering` and `tasks.remittances` call it inside a write they hold. A claim number of ours decides,
+then the payer's own number; anything less certain is a suggestion that a person confirms.
 """
 
 from datetime import datetime
@@ -85,7 +85,7 @@ def suggest_claims(connection: sa.Connection, claims: pl.DataFrame, lines: pl.Da
         lines: claim, code, charge, date_of_service of theirs.
 
     Returns:
-        claim, suggested_claim_id: where a cut number, or member and date and code and charge, point to one claim.
+        claim, suggested_claim_id: where a cut number, or member, date, code and charge, point to one claim.
     """
     cut = claims.select("claim", "claim_number", start=pl.col("claim_number").str.head(SHORTEST_CUT)).filter(
         pl.col("claim_number").str.len_chars() >= SHORTEST_CUT
@@ -146,13 +146,23 @@ def claims_of_references(connection: sa.Connection, references: pl.Series) -> pl
     )
     known = claims_by_number(connection, words["number"]).select("claim_id", number="claim_number")
     payers = _claims_of_payer_numbers(connection, words["number"].unique())
-    named = words.join(pl.concat([known, *payers]).unique(), on="number").select("reference", "claim_id").unique()
+    named = (
+        words.join(pl.concat([known, *payers]).unique(), on="number").select("reference", "claim_id").unique()
+    )
     return named.filter(pl.len().over("reference") == 1).rename({"claim_id": "named_claim_id"})
 
 
 def match_answered_lines(connection: sa.Connection, lines: pl.DataFrame) -> pl.DataFrame:
     """Find the line of ours for each line of a matched claim; see `billing.line_matching.match_lines`."""
-    names = ("claim_id", "line_number", "line_control_number", "code", "modifiers", "charge", "date_of_service")
+    names = (
+        "claim_id",
+        "line_number",
+        "line_control_number",
+        "code",
+        "modifiers",
+        "charge",
+        "date_of_service",
+    )
     with staged(connection, lines.select("claim_id").unique()) as asked:
         ours = query(
             connection,
@@ -166,8 +176,8 @@ def match_answered_lines(connection: sa.Connection, lines: pl.DataFrame) -> pl.D
 def prove_sent(connection: sa.Connection, claim_ids: pl.Series, *, sha256: str, at: datetime) -> None:
     """Take an answer as the receipt of a file that nobody remembers sending.
 
-    A crash between the upload and its record leaves claims that look unsent; who answers them has them, so they
-    must never be sent again.
+    A crash between the upload and its record leaves claims that look unsent; who answers them has them, so
+    they must never be sent again.
     """
     with staged(connection, claim_ids.unique().to_frame("id")) as asked:
         waiting = query(

@@ -7,8 +7,6 @@ zone of its deployment, so that a run which starts late or is retried in the nex
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from prefect import runtime
-
 from schemas.errors import Refused
 from schemas.settings import load_settings
 
@@ -32,6 +30,9 @@ def service_month(month: str | None, zone: str) -> date:
     """
     if month:
         return first_day(month)
+    # Whoever names the month need not wait for Prefect.
+    from prefect import runtime
+
     try:
         today = (load_settings().now or runtime.flow_run.scheduled_start_time).astimezone(ZoneInfo(zone))
     except (ZoneInfoNotFoundError, ValueError):

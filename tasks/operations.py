@@ -8,13 +8,13 @@ that never reached adjudication, or came back unprocessable (MA130), goes again 
 """
 
 import json
-from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy import RowMapping
 
 import schemas.ledger_answers  # noqa: F401  its tables belong to the ledger
 from billing.reference.tables import in_effect
@@ -70,7 +70,7 @@ def approve(month: str, output: str | None, by: str) -> Approved:
         approved_by=approver,
         files=dict(waiting.select("file_name", "sha256").iter_rows()),
         claim_count=int(waiting["claim_count"].sum()),
-        total_charge=waiting["total_charge"].sum(),
+        total_charge=Decimal(waiting["total_charge"].sum()),
     )
 
 
@@ -119,7 +119,9 @@ def resend(claim_number: str, by: str, why: str) -> Resent:
                 f"Claim {claim_number} was sent {ATTEMPTS} times and refused each time. "
                 "Find out why from the payer before it goes again."
             )
-        number = succeed(connection, claim, claim["frequency_code"], by=actor, why=reason, at=settings.clock())
+        number = succeed(
+            connection, claim, claim["frequency_code"], by=actor, why=reason, at=settings.clock()
+        )
     return Resent(
         claim_number=claim_number,
         new_claim_number=number,
@@ -142,9 +144,11 @@ def _reason(why: str | None) -> str:
     return why.strip()
 
 
-def _live_claim(connection: sa.Connection, claim_number: str) -> Mapping[str, Any]:
+def _live_claim(connection: sa.Connection, claim_number: str) -> RowMapping:
     """Find a claim by its number; one that was succeeded names its successor."""
-    claim = connection.execute(sa.select(CLAIM).where(CLAIM.c.claim_number == claim_number)).mappings().first()
+    claim = (
+        connection.execute(sa.select(CLAIM).where(CLAIM.c.claim_number == claim_number)).mappings().first()
+    )
     if claim is None:
         raise Refused(f"There is no claim {claim_number} in the ledger.")
     if claim["state"] in ENDED:
@@ -155,15 +159,21 @@ def _live_claim(connection: sa.Connection, claim_number: str) -> Mapping[str, An
     return claim
 
 
-def _require_decided(connection: sa.Connection, claim: Mapping[str, Any]) -> None:
+def _require_decided(connection: sa.Connection, claim: RowMapping) -> None:
     """Refuse to correct what its payer has not decided."""
     number, state = claim["claim_number"], claim["state"]
     if claim["frequency_code"] == VOIDING:
-        raise Refused(f"Claim {number} takes {claim['original_claim_number']} back; there is nothing to correct.")
+        raise Refused(
+            f"Claim {number} takes {claim['original_claim_number']} back; there is nothing to correct."
+        )
     if state == BUILT:
-        raise Refused(f"Claim {number} was not sent yet: run the month again, and it says what the input says.")
+        raise Refused(
+            f"Claim {number} was not sent yet: run the month again, and it says what the input says."
+        )
     if state == REJECTED or _is_unprocessable(connection, claim):
-        raise Refused(f"Claim {number} was refused without a decision: it goes again with `rpmclaims resend`.")
+        raise Refused(
+            f"Claim {number} was refused without a decision: it goes again with `rpmclaims resend`."
+        )
     if state != ADJUDICATED:
         raise Refused(
             f"Claim {number} is {state}: its payer has not decided it. Collect the answers first; "
@@ -171,9 +181,7 @@ def _require_decided(connection: sa.Connection, claim: Mapping[str, Any]) -> Non
         )
 
 
-def _require_cause(
-    claim: Mapping[str, Any], correction: Mapping[str, Any] | None, is_void: bool
-) -> None:
+def _require_cause(claim: RowMapping, correction: RowMapping | None, is_void: bool) -> None:
     """Refuse to correct what the input still supports, unless a person takes it back."""
     if is_void:
         return
@@ -187,7 +195,7 @@ def _require_cause(
         raise Refused(f"The input no longer supports claim {number} at all: take it back with --void.")
 
 
-def _require_payer_number(claim: Mapping[str, Any]) -> None:
+def _require_payer_number(claim: RowMapping) -> None:
     if not claim["payer_claim_number"]:
         raise Refused(
             f"The payer's own number of claim {claim['claim_number']} is not known, and a correction must name "
@@ -195,7 +203,7 @@ def _require_payer_number(claim: Mapping[str, Any]) -> None:
         )
 
 
-def _require_undecided(connection: sa.Connection, claim: Mapping[str, Any]) -> None:
+def _require_undecided(connection: sa.Connection, claim: RowMapping) -> None:
     """Refuse to send again what its payer holds or has decided."""
     number, state = claim["claim_number"], claim["state"]
     if state == REJECTED or (state == ADJUDICATED and _is_unprocessable(connection, claim)):
@@ -210,7 +218,7 @@ def _require_undecided(connection: sa.Connection, claim: Mapping[str, Any]) -> N
     raise Refused(f"Claim {number} is {state}: its payer has it. Collect the answers before it goes again.")
 
 
-def _is_unprocessable(connection: sa.Connection, claim: Mapping[str, Any]) -> bool:
+def _is_unprocessable(connection: sa.Connection, claim: RowMapping) -> bool:
     """Tell whether the newest remittance returned a claim as unprocessable, which is no decision."""
     newest = (
         sa.select(sa.func.max(REMITTANCE_CLAIM.c.id))
@@ -223,7 +231,7 @@ def _is_unprocessable(connection: sa.Connection, claim: Mapping[str, Any]) -> bo
     return connection.execute(said).first() is not None
 
 
-def _require_no_twin(connection: sa.Connection, claim: Mapping[str, Any]) -> None:
+def _require_no_twin(connection: sa.Connection, claim: RowMapping) -> None:
     """Refuse while the same member's month is open under another of our providers."""
     twin = connection.execute(
         sa.select(CLAIM.c.claim_number).where(
@@ -240,16 +248,20 @@ def _require_no_twin(connection: sa.Connection, claim: Mapping[str, Any]) -> Non
         )
 
 
-def _require_time_left(claim: Mapping[str, Any], today: date) -> None:
+def _require_time_left(claim: RowMapping, today: date) -> None:
     """Refuse after the payer's limit for filing."""
     limits = in_effect(reference().filing, claim["date_of_service"])
     of_payer = limits.filter(pl.col("payer_kind") == claim["payer_kind"])["limit_months"]
-    ends = pl.select(pl.lit(claim["date_of_service"]).dt.offset_by(f"{of_payer[0]}mo")).item() if len(of_payer) else today
+    ends = (
+        pl.select(pl.lit(claim["date_of_service"]).dt.offset_by(f"{of_payer[0]}mo")).item()
+        if len(of_payer)
+        else today
+    )
     if today > ends:
         raise Refused(f"The time to file claim {claim['claim_number']} ended on {ends}; it cannot go again.")
 
 
-def _attempts(connection: sa.Connection, claim: Mapping[str, Any]) -> int:
+def _attempts(connection: sa.Connection, claim: RowMapping) -> int:
     """Count the versions of a claim that were sent for the same purpose."""
     same_key = (CLAIM.c[name] == claim[name] for name in KEY)
     sent = sa.select(sa.func.count()).where(
@@ -260,12 +272,12 @@ def _attempts(connection: sa.Connection, claim: Mapping[str, Any]) -> int:
     return int(connection.execute(sent).scalar_one())
 
 
-def _open_correction(connection: sa.Connection, claim_id: int) -> Mapping[str, Any] | None:
+def _open_correction(connection: sa.Connection, claim_id: int) -> RowMapping | None:
     found = sa.select(CORRECTION).where(CORRECTION.c.claim_id == claim_id, CORRECTION.c.state == "open")
     return connection.execute(found.order_by(CORRECTION.c.id.desc())).mappings().first()
 
 
-def _close(connection: sa.Connection, correction: Mapping[str, Any] | None, by: str) -> None:
+def _close(connection: sa.Connection, correction: RowMapping | None, by: str) -> None:
     """Take a correction off the list; it stays off unless the input changes once more."""
     if correction is not None:
         done = sa.update(CORRECTION).where(CORRECTION.c.id == correction["id"])
@@ -274,8 +286,8 @@ def _close(connection: sa.Connection, correction: Mapping[str, Any] | None, by: 
 
 def _corrected(
     connection: sa.Connection,
-    claim: Mapping[str, Any],
-    correction: Mapping[str, Any] | None,
+    claim: RowMapping,
+    correction: RowMapping | None,
     is_void: bool,
     new_number: str | None,
 ) -> Corrected:

@@ -21,13 +21,25 @@ INBOUND_FILE: Final = TABLES["inbound_file"]
 REMITTANCE: Final = TABLES["remittance"]
 REMITTANCE_CLAIM: Final = TABLES["remittance_claim"]
 FINDINGS_KEPT: Final = 200  # of one file; the raw bytes hold the rest
-FINDING: Final = ("severity", "rule", "transaction", "segment", "loop", "element", "found", "expected", "message")
+FINDING: Final = (
+    "severity",
+    "rule",
+    "transaction",
+    "segment",
+    "loop",
+    "element",
+    "found",
+    "expected",
+    "message",
+)
 
 
 def taken_before(engine: sa.Engine, origins: list[str]) -> set[str]:
     """Return those objects of an inbox that were taken as they are now."""
     with reading(engine) as connection, staged(connection, pl.DataFrame({"origin": origins})) as asked:
-        statement = sa.select(INBOUND_FILE.c.origin).where(INBOUND_FILE.c.origin.in_(sa.select(asked.c.origin)))
+        statement = sa.select(INBOUND_FILE.c.origin).where(
+            INBOUND_FILE.c.origin.in_(sa.select(asked.c.origin))
+        )
         return set(connection.execute(statement).scalars())
 
 
@@ -104,8 +116,12 @@ def _with_states(connection: sa.Connection, payments: pl.DataFrame, claims: pl.D
     again = said.with_columns(*amounts).join(same.with_columns(*amounts), on=facts, how="semi")["payment"]
     is_first = pl.int_range(pl.len()).over("is_whole", *key) == 0
     return (
-        payments.join(posted.select(*key, is_known=pl.lit(value=True)), on=key, how="left", maintain_order="left")
-        .with_columns(is_altered=pl.col("payment").is_in(again.unique().implode()) & pl.col("is_known").is_null())
+        payments.join(
+            posted.select(*key, is_known=pl.lit(value=True)), on=key, how="left", maintain_order="left"
+        )
+        .with_columns(
+            is_altered=pl.col("payment").is_in(again.unique().implode()) & pl.col("is_known").is_null()
+        )
         .with_columns(
             state=pl.when(~pl.col("is_whole"))
             .then(pl.lit("quarantined"))
@@ -205,8 +221,8 @@ def _own_findings(findings: pl.DataFrame, payments: pl.DataFrame, answered: Answ
         rule=pl.lit("payment_altered"),
         element=pl.lit("TRN02"),
         message=pl.lit(
-            "A payment of the same payer, trace number, date and amount was posted with some of these claims, "
-            "but says other things of them. Ask the payer which is right."
+            "A payment of the same payer, trace number, date and amount was posted with some of these "
+            "claims, but says other things. Ask the payer which is right."
         ),
     )
     return pl.concat([findings, altered, answered.findings], how="diagonal_relaxed")

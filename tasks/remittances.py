@@ -83,7 +83,7 @@ def record_remittances(
     )
     charge_claims(connection, matched["claim_id"], file.at)
     return Remitted(
-        paid=posted["amount"].sum(),
+        paid=sum(posted["amount"].to_list(), Decimal("0.00")),
         claims=tables.claims.height,
         matched=matched.height,
         denied_lines=int(tables.lines["is_denied"].sum()),
@@ -237,7 +237,9 @@ def _remark_rows(remarks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _posting_rows(postings: pl.DataFrame, file_id: int, at: datetime) -> pl.DataFrame:
-    place = (pl.col(name).fill_null(0) for name in ("transaction_index", "claim", "line", "segment", "number"))
+    place = (
+        pl.col(name).fill_null(0) for name in ("transaction_index", "claim", "line", "segment", "number")
+    )
     return postings.select(
         *("posted_on", "account", "amount", "claim_id", "line_number", "remittance_id"),
         *("remittance_claim_id", "transaction_index", "segment", "group_code", "reason_code", "reference"),

@@ -8,7 +8,7 @@ raises never carries data, because Prefect keeps every exception's text.
 import functools
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, ParamSpec, TypeVar
@@ -24,6 +24,7 @@ from schemas.crashpoints import crashpoint
 from schemas.errors import ControlBreak, Refused, StepFailed
 from tasks.database import LedgerError
 from tasks.storage import StorageError, is_transient
+from tasks.telemetry import shard_of, under_way
 
 # What a run tells people while it works; the console shows it, and Prefect keeps it beside the run.
 LOG: Final = logging.getLogger("rpmclaims")
@@ -58,13 +59,15 @@ def step(name: str) -> Callable[[Callable[Inputs, Result]], Task[Inputs, Result]
     def decorate(work: Callable[Inputs, Result]) -> Task[Inputs, Result]:
         @functools.wraps(work)
         def guarded(*args: Inputs.args, **kwargs: Inputs.kwargs) -> Result:
+            given = [*args, *kwargs.values()]
             try:
-                result = work(*args, **kwargs)
+                with under_way(name, given):
+                    result = work(*args, **kwargs)
             except SPEAKABLE:
                 raise
             # A panic of Polars is no Exception, and its text may quote data like any other.
             except (Exception, PanicException) as failure:
-                raise _speakable(name, failure) from None
+                raise _speakable(name, given, failure) from None
             crashpoint(f"after {name}")
             return result
 
@@ -82,12 +85,14 @@ def step(name: str) -> Callable[[Callable[Inputs, Result]], Task[Inputs, Result]
     return decorate
 
 
-def _speakable(name: str, failure: BaseException) -> StepFailed:
+def _speakable(name: str, given: Sequence[object], failure: BaseException) -> StepFailed:
     """Say where something broke and what kind of thing it was, and nothing that it held."""
+    shard = shard_of(given[0]) if given else None
+    named = f"{name} of {shard}" if shard else name
     frames = traceback.extract_tb(failure.__traceback__)
     place = next((frame for frame in reversed(frames) if "site-packages" not in frame.filename), frames[-1])
     module = "/".join(Path(place.filename).parts[-2:])
-    return StepFailed(name, type(failure).__name__, f"{module}:{place.lineno}", is_transient(failure))
+    return StepFailed(named, type(failure).__name__, f"{module}:{place.lineno}", is_transient(failure))
 
 
 def _is_worth_retrying(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:

@@ -25,16 +25,19 @@ from tasks.storage import (
 )
 
 _CHUNK: Final = 4 * 1024 * 1024
+CONNECT_SECONDS: Final = 5
+READ_SECONDS: Final = 60
 _MISSING: Final = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404", "NotFound"}
 _DENIED: Final = {
     *("AccessDenied", "AllAccessDisabled", "401", "403", "Forbidden"),
     *("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken", "ExpiredTokenException"),
 }
+_CLOCK_IS_OFF: Final = "RequestTimeTooSkewed"
 _CHANGED: Final = {"PreconditionFailed", "412"}
 # A server says 409 when two conditional writes meet; one of them may simply ask again.
 _BUSY: Final = {
     *("SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests", "429"),
-    *("RequestTimeout", "RequestTimeTooSkewed", "InternalError", "ServiceUnavailable", "OperationAborted"),
+    *("RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted"),
     *("ConditionalRequestConflict", "409", "500", "502", "503", "504"),
 }
 _BROKEN: Final = (
@@ -148,6 +151,8 @@ class S3Prefix(Storage):
             return AccessDenied(f"Storage does not let us in at {uri} ({why}); check the AWS credentials.")
         if code in _CHANGED:
             return changed(uri)
+        if code == _CLOCK_IS_OFF:
+            return StorageError(f"Storage refused {uri}: the clock of this machine is off. Set it, and run again.")
         if code in _BUSY or isinstance(error, _BROKEN):
             why = code or type(error).__name__
             return Unreachable(
@@ -162,7 +167,7 @@ def _code(error: Exception) -> str:
         return ""
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-    known = _MISSING | _DENIED | _CHANGED | _BUSY | {"NotImplemented"}
+    known = _MISSING | _DENIED | _CHANGED | _BUSY | {"NotImplemented", _CLOCK_IS_OFF}
     return code if code in known or status not in known else status
 
 
@@ -172,8 +177,8 @@ def _client(environment: tuple[tuple[str, str], ...]) -> Any:
     # Servers of one's own are seldom reachable as bucket.host.
     is_own_server = any(name.startswith("AWS_ENDPOINT_URL") for name, _ in environment)
     config = Config(
-        connect_timeout=5,
-        read_timeout=60,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
         retries={"mode": "standard"},
         max_pool_connections=32,
         s3={"addressing_style": "path" if is_own_server else "auto"},

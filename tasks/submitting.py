@@ -24,9 +24,7 @@ from tasks.storage import NotFound, storage_at
 
 
 @step("plan-submission")
-def plan_submission(
-    month: str | None, output: str, outbox: str | None, zone: str = "UTC"
-) -> SubmissionPlan:
+def plan_submission(month: str | None, output: str, outbox: str | None, zone: str = "UTC") -> SubmissionPlan:
     """Decide what is sent: every checked file of the month that has not left, if nothing stands against it.
 
     Raises:
@@ -66,7 +64,9 @@ def _kept_back(files: pl.DataFrame, settings: Settings) -> list[Delivery]:
     only = settings.outbox_usage
     reason = (
         pl.when(pl.col("state") == "reserved")
-        .then(pl.lit("its check found errors: see findings/ beside it, mend the input and run the month again"))
+        .then(
+            pl.lit("its check found errors: see findings/ beside it, mend the input and run the month again")
+        )
         .when((pl.col("state") == "written") & (pl.col("usage") != (only or pl.col("usage"))))
         .then(
             pl.format(

@@ -12,7 +12,7 @@ from datetime import date
 import polars as pl
 
 from billing.digests import digests
-from edi import check, claim_837p, reader, segments
+from edi import check, claim_837p, claim_columns, reader, segments
 from schemas.answers import Answers
 from schemas.shards import Interchange
 
@@ -201,7 +201,10 @@ def write_checked(
 def read_sent(data: bytes) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Read a claim file of ours back into the frames it was written from."""
     found = claim_837p.read_claims(segments.Document.read(data))
-    return found.claims, found.lines
+    return (
+        found.claims.select(claim_columns.CLAIM_COLUMNS.keys()),
+        found.lines.select(claim_columns.LINE_COLUMNS.keys()),
+    )
 
 
 def _submitter(
@@ -277,8 +280,8 @@ def sent_claims(data: bytes) -> pl.DataFrame:
     """Say where each claim stands in a file of ours: a 999 names transaction sets and places in them.
 
     Returns:
-        transaction_control_number (ST02), batch_number (BHT03), claim_number, billing_npi, position (of the CLM
-        in its set, where the ST is 1).
+        transaction_control_number (ST02), batch_number (BHT03), claim_number, billing_npi, position (of the
+        CLM in its set, where the ST is 1).
     """
     found = claim_837p.read_claims(segments.Document.read(data))
     sets = found.transactions.select(

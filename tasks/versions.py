@@ -6,7 +6,6 @@ it. A void stays as it is. Whether a successor may be made at all is decided by 
 """
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ STEM: Final = 16  # of the claim number; its last character is the version
 
 def succeed(
     connection: sa.Connection,
-    claim: Mapping[str, Any],
+    claim: sa.RowMapping,
     frequency: str,
     *,
     by: str,
@@ -34,7 +33,7 @@ def succeed(
 
     Args:
         claim: Every column of the live claim.
-        frequency: Why it goes out again: CLM05-3. What corrects a decided claim names the payer's number of it.
+        frequency: Why it goes out again (CLM05-3); what corrects a decided claim names the payer's number.
     """
     same_key = (CLAIM.c[name] == claim[name] for name in KEY)
     version = connection.execute(sa.select(sa.func.max(CLAIM.c.version)).where(*same_key)).scalar_one() + 1
@@ -66,8 +65,8 @@ def succeed(
         "updated_at": at,
     }
     copied = {name: value for name, value in claim.items() if name != "id"}
-    made = connection.execute(sa.insert(CLAIM).values({**copied, **own})).inserted_primary_key
-    claim_id = int(made[0])
+    made = sa.insert(CLAIM).values({**copied, **own}).returning(CLAIM.c.id)
+    claim_id = int(connection.execute(made).scalar_one())
     lines = connection.execute(sa.select(CLAIM_LINE).where(CLAIM_LINE.c.claim_id == claim["id"])).mappings()
     connection.execute(
         sa.insert(CLAIM_LINE),

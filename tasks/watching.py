@@ -35,34 +35,36 @@ def look(ledger: Ledger, settings: Settings) -> Status:
     ledger.upgrade()
     with database.reading(ledger.engine) as connection:
         facts = Facts(connection)
-        runs, files = facts.runs(), [*facts.files_out(), *facts.files_in()]
-        status = Status(
-            at=at,
-            runs=runs,
-            files=files,
-            claims=facts.claims(),
-            schedules=None,
-            waiting=[*facts.corrections(), *facts.work_items()],
-            open_money=facts.open_money(),
-            oldest_unanswered_at=facts.oldest_unanswered(),
-        )
+        runs = facts.runs()
+        files = [*facts.files_out(), *facts.files_in()]
+        claims, people = facts.claims(), [*facts.corrections(), *facts.work_items()]
+        open_money, oldest_unanswered_at = facts.open_money(), facts.oldest_unanswered()
+    planned, late = _planned()
+    return Status(
+        at=at,
+        runs=runs,
+        files=files,
+        claims=claims,
+        schedules=planned,
+        waiting=[
+            *missing_months(runs, at, settings.zone),
+            *_runs_without_end(runs, at),
+            *late,
+            *_files_to_send(ledger, runs, settings),
+            *people,
+        ],
+        open_money=open_money,
+        oldest_unanswered_at=oldest_unanswered_at,
+    )
+
+
+def _planned() -> tuple[list[ScheduleSeen] | None, list[Waiting]]:
+    """Ask Prefect, by the real clock: that of the settings may stand still, the server's does not."""
     try:
-        # The clock of the settings may stand still; the server's does not.
-        planned, silent = schedules(datetime.now(UTC)), []
+        planned = schedules(datetime.now(UTC))
     except ServerSilent as silence:
-        planned, silent = (
-            None,
-            [Waiting(what="server", waits_for="operator", count=1, next_step=str(silence))],
-        )
-    waiting = [
-        *missing_months(runs, at, settings.zone),
-        *_runs_without_end(runs, at),
-        *silent,
-        *late_or_failed(planned or []),
-        *_files_to_send(ledger, runs, settings),
-        *status.waiting,
-    ]
-    return status.model_copy(update={"schedules": planned, "waiting": waiting})
+        return None, [Waiting(what="Prefect server", waits_for="operator", count=1, next_step=str(silence))]
+    return planned, late_or_failed(planned or [])
 
 
 def missing_months(runs: Iterable[RunSeen], at: datetime, zone: str) -> list[Waiting]:
@@ -107,7 +109,7 @@ def _runs_without_end(runs: Iterable[RunSeen], at: datetime) -> list[Waiting]:
             waits_for="operator",
             count=1,
             since=run.started_at,
-            next_step="It did not come to its end: `rpmclaims retry`, or the same month-end again; both are safe.",
+            next_step="It did not come to its end: `rpmclaims retry` or the same month-end again.",
         )
         for run in runs
         if run.state == "failed" or (run.state == "running" and run.started_at < at - RUNS_END_WITHIN)

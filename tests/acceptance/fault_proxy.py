@@ -80,8 +80,8 @@ class FaultProxy:
         said, tail = 0, b""
         while data := line.client.recv(_CHUNK):
             said += len(data)
-            fault = self._fault_in(tail + data, said)
-            tail = data[-200:]
+            fault = self._fault_in(tail, data, said)
+            tail = (tail + data)[-200:]
             if fault is not None and fault.meanwhile is not None:
                 fault.meanwhile()
             elif fault is not None:
@@ -109,11 +109,13 @@ class FaultProxy:
         line.cut()
         return False
 
-    def _fault_in(self, heard: bytes, said: int) -> Fault | None:
-        """Find the fault that these words bring on, and count it."""
+    def _fault_in(self, tail: bytes, data: bytes, said: int) -> Fault | None:
+        """Find the fault that these words bring on, and count it; words may come in two parts."""
         with self.lock:
             for fault in self.faults:
-                is_due = said > fault.after_bytes if fault.after_bytes is not None else fault.words in heard
+                before = tail[len(tail) - len(fault.words) + 1 :] if len(fault.words) > 1 else b""
+                heard = fault.words in before + data
+                is_due = said > fault.after_bytes if fault.after_bytes is not None else heard
                 if is_due and fault.happened < fault.times:
                     fault.happened += 1
                     return fault

@@ -82,9 +82,12 @@ def loop(made: Ready) -> bytes:
         level += 1
         diagnoses = "*ABF:".join(codes)
         out.append(
-            f"HL*{level}*{parent}*22*0~SBR*P*18*******{filing}~NM1*IL*1*{last}*{first}*{middle or ''}***MI*{member}~"
-            f"N3*{street}~N4*{city}*{state}*{postal}~DMG*D8*{born:%Y%m%d}*{sex}~NM1*PR*2*{payer}*****PI*{payer_id}~"
-            f"CLM*{name}*{amount(total)}***{pos}:B:{frequency}*Y*{assigned}*{benefits}*{release}~HI*ABK:{diagnoses}~"
+            f"HL*{level}*{parent}*22*0~SBR*P*18*******{filing}~"
+            f"NM1*IL*1*{last}*{first}*{middle or ''}***MI*{member}~"
+            f"N3*{street}~N4*{city}*{state}*{postal}~DMG*D8*{born:%Y%m%d}*{sex}~"
+            f"NM1*PR*2*{payer}*****PI*{payer_id}~"
+            f"CLM*{name}*{amount(total)}***{pos}:B:{frequency}*Y*{assigned}*{benefits}*{release}~"
+            f"HI*ABK:{diagnoses}~"
             f"NM1*82*1*{render[1]}*{render[2]}****XX*{render[0]}~PRV*PE*PXC*{render[3]}~"
         )
         segments += 11

@@ -7,9 +7,9 @@ kind; ours is the whole transaction, matching and moving the claims included.
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,9 @@ def _share(table: Any) -> sa.Select[Any]:
     columns = table.__table__.c
     if table is Remittance:
         return sa.select(*columns)
-    return sa.select(*columns).where(columns["id" if table is RemittanceClaim else "remittance_claim_id"] <= SHARE)
+    return sa.select(*columns).where(
+        columns["id" if table is RemittanceClaim else "remittance_claim_id"] <= SHARE
+    )
 
 
 def run() -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from billing.deposits import reassociate
-from billing.metrics import METRICS, metrics
+from billing.metrics import definitions, metrics
 from billing.reconciliation import reconcile
 from billing.reference.tables import load
 from tests.billing.made_books import OCTOBER, SENT, Maker
@@ -67,7 +67,7 @@ def test_a_metric_is_what_its_formula_says(metric: str, value: float | None) -> 
 
 def test_an_empty_ledger_has_no_rates_and_divides_by_nothing() -> None:
     found = _metrics(Maker())
-    assert list(found) == [metric.name for metric in METRICS]
+    assert list(found) == [metric.name for metric in definitions()]
     assert found["clean_claim_rate"] is None
     assert found["days_in_ar"] is None
     assert found["unmatched_remits"] == 0

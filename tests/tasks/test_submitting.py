@@ -120,9 +120,7 @@ def test_a_crash_after_the_upload_is_resolved_by_looking(ledger: Ledger, output:
     assert states(ledger) == ["sent"]
 
 
-def test_another_file_under_our_name_stops_the_delivery(
-    ledger: Ledger, output: str, tmp_path: Path
-) -> None:
+def test_another_file_under_our_name_stops_the_delivery(ledger: Ledger, output: str, tmp_path: Path) -> None:
     plan = plan_it("2026-10", output, None)
     (file,) = plan.to_send
     stranger = tmp_path / "outbox" / file.file_name
