@@ -17,6 +17,7 @@ from pandera.typing.polars import DataFrame
 from billing.device_days import has_data_in_month
 from billing.gates import PART_B, listed
 from billing.reference.tables import PACKAGED
+from billing.releases import unreleased
 from schemas.outputs import columns_of
 from schemas.stages import Candidates, Holds, People
 
@@ -29,6 +30,7 @@ class Decided:
 
     holds: DataFrame[Holds]
     billable: pl.DataFrame  # patient_id
+    released: pl.DataFrame  # patient_id, reason: holds that a person let through
 
 
 @cache
@@ -57,6 +59,7 @@ def decide_holds(
     day_bits: pl.DataFrame,
     *,
     month: date,
+    releases: pl.DataFrame,
 ) -> Decided:
     """List every reason of every patient with RPM time, and pick the patients who are billed.
 
@@ -68,9 +71,11 @@ def decide_holds(
         people: All patients of the bucket.
         day_bits: What `device_days` marked.
         month: Any day of the service month.
+        releases: What people let through; see `billing.releases`.
     """
     facts = cases.join(_missing_amounts(candidates), on="patient_id", how="left")
-    found = pl.concat([standing, _reasons_of_the_month(facts)]).select("patient_id", "reason").unique()
+    given = pl.concat([standing, _reasons_of_the_month(facts)]).select("patient_id", "reason").unique()
+    found = unreleased(given, releases)
     reasons = hold_reasons()
     blocked = found.join(reasons.filter(~pl.col("is_note")), on="reason", how="semi")
     claimants = _first_dates(candidates).join(blocked, on="patient_id", how="anti")
@@ -88,7 +93,11 @@ def decide_holds(
     rows = (
         pl.concat([found, held_repeats, without_data]).join(facts, on="patient_id").join(reasons, on="reason")
     )
-    return Decided(_worded(rows, month), billable.select("patient_id").sort("patient_id"))
+    return Decided(
+        _worded(rows, month),
+        billable.select("patient_id").sort("patient_id"),
+        given.join(found, on=["patient_id", "reason"], how="anti").sort("patient_id", "reason"),
+    )
 
 
 def _reasons_of_the_month(facts: pl.DataFrame) -> pl.DataFrame:

@@ -44,7 +44,6 @@ class Metric:
     target: str
 
 
-
 @cache
 def definitions() -> tuple[Metric, ...]:
     """List the metrics in the order of metrics.csv."""
@@ -56,8 +55,8 @@ def metrics(books: Books, reconciliation: Reconciliation, reassociation: Reassoc
     """Work every metric out.
 
     Returns:
-        One row per metric, in the order of metrics.csv: metric, value (null: cannot be known), unit, numerator,
-        denominator, target, formula.
+        One row per metric, in the order of metrics.csv: metric, value (null: cannot be known), unit,
+        numerator, denominator, target, formula.
     """
     parts = {
         **_of_claims(books, reconciliation),

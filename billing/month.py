@@ -4,7 +4,7 @@
 stage is a pure function of its own module, and nothing here reads a file, a clock or the ledger.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import polars as pl
@@ -17,6 +17,7 @@ from billing.gates import standing_reasons
 from billing.holds import decide_holds
 from billing.local_days import month_windows
 from billing.reference.tables import Reference
+from billing.releases import no_releases
 from billing.units import Earned, count_units
 from schemas.errors import require_equal
 from schemas.outputs import columns_of
@@ -43,6 +44,7 @@ class MonthSources:
     providers: pl.DataFrame
     payers: pl.DataFrame
     charges: pl.DataFrame
+    releases: pl.DataFrame = field(default_factory=no_releases)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class BilledMonth:
     holds: pl.DataFrame
     evidence: pl.DataFrame
     patients: pl.DataFrame
+    released: pl.DataFrame
 
 
 def bill_month(sources: MonthSources, month: date, reference: Reference, *, today: date) -> BilledMonth:
@@ -79,11 +82,15 @@ def bill_month(sources: MonthSources, month: date, reference: Reference, *, toda
     candidates = without_unpriced_supply(candidates)
     cases = _cases(time, earned, people)
     standing = standing_reasons(cases, sources.coverage, reference, month, today)
-    decided = decide_holds(cases, standing, candidates, people, day_bits, month=month)
+    decided = decide_holds(
+        cases, standing, candidates, people, day_bits, month=month, releases=sources.releases
+    )
     billed = assemble_claims(candidates, decided.billable, earned.funding, people, month)
     patients = _patient_totals(time, earned, billed, decided.holds, people)
     _require_whole(patients, billed)
-    return BilledMonth(billed.claims, billed.lines, decided.holds, billed.evidence, patients)
+    return BilledMonth(
+        billed.claims, billed.lines, decided.holds, billed.evidence, patients, decided.released
+    )
 
 
 def describe_people(sources: MonthSources, month: date) -> DataFrame[People]:

@@ -18,7 +18,7 @@ DONE, LOOK = 0, 3
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to the command line."""
-    for command in (submit, approve, correct, resend):
+    for command in (submit, approve, release, correct, resend, retry):
         app.command(command.__name__)(command)
 
 
@@ -98,6 +98,26 @@ def approve(
         typer.echo(f"  {name}  {sha256}")
 
 
+def release(
+    item: Annotated[str, typer.Argument(help="A worklist item's key, a patient_id, or a refused entry_id.")],
+    by: By,
+    reason: Annotated[str, typer.Option(help="Why it may go on; it stays with the release.")],
+    month: Annotated[str | None, typer.Option(help="The month whose holds and quarantine are meant.")] = None,
+    output: Annotated[str | None, typer.Option(help="Where that month's files are.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a held patient, a refused entry or an item of the worklist through, for a reason that may be."""
+    from console.cli import show_json
+    from flows.decisions import release as decide
+
+    released = decide(item, month, output, by, reason)
+    if as_json:
+        show_json(released.model_dump(mode="json"))
+        return
+    typer.echo(f"{released.released_by} released {', '.join(released.reasons)}.")
+    typer.echo(released.next_step)
+
+
 def correct(
     claim_number: ClaimNumber,
     void: Annotated[bool, typer.Option("--void", help="Take the claim back altogether.")] = False,
@@ -159,3 +179,29 @@ def resend(
         return
     typer.echo(f"{resent.claim_number} goes again as {resent.new_claim_number}, attempt {resent.attempt}.")
     typer.echo(resent.next_step)
+
+
+def retry(
+    run: Annotated[str | None, typer.Argument(help="The run's id; the latest that failed unless given.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a run that failed: only what failed, and what comes after it, is done again."""
+    from console.cli import prepare_prefect, say, show_json
+
+    prepare_prefect()
+    from console.pages import show_month
+    from flows.retrying import retry as again
+    from schemas.deliveries import SubmissionSummary
+    from schemas.shards import MonthSummary
+
+    summary = again(run)
+    if summary is None:
+        say("The run is scheduled again; a worker goes on with it.")
+        return
+    if isinstance(summary, MonthSummary) and not as_json:
+        show_month(summary)
+    elif isinstance(summary, SubmissionSummary) and not as_json:
+        _show_submission(summary)
+    else:
+        show_json(summary.model_dump(mode="json"))
+    raise typer.Exit(LOOK if summary.needs_people else DONE)

@@ -20,7 +20,7 @@ import pyx12.params
 import pyx12.x12n_document
 
 from edi.claim_places import find_places
-from edi.edits import edit_claims, with_claim_numbers
+from edi.edits import edit_places, with_claim_numbers
 from edi.findings import SCHEMA, collect
 from edi.reader import read_x12
 from edi.segments import Document
@@ -76,7 +76,7 @@ def check_claims(
     """
     document = Document.read(data)
     places = find_places(document)
-    edits = edit_claims(document, today=today, diagnosis_codes=diagnosis_codes)
+    edits = edit_places(places, today, diagnosis_codes)
     sample = None if full or len(places.claims["2300/CLM"]) <= WHOLE_UP_TO else sample_shapes(places)
     judged = judge(data) if sample is None else sample.put_back(judge(sample.data))
     found = collect(document.findings, edits.drop("claim_number"), judged)

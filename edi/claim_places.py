@@ -1,11 +1,12 @@
 """Where everything of an 837P stands: for each claim and line of a document, the row of each of its segments.
 
 `edi.claim_reader` takes values from these places and `edi.edits` judges them; both name an element by its
-path, like `2010BA/NM1-09`, `2300/CLM-05-1` or `2300/REF*F8-02`: loop, segment with the qualifier that tells it
-from its siblings, element, component. What a value means does not belong here.
+path, like `2010BA/NM1-09`, `2300/CLM-05-1` or `2300/REF*F8-02`: loop, segment with the qualifier that tells
+it from its siblings, element, component. What a value means does not belong here.
 """
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from edi.segments import Document
 
 Rows = NDArray[np.int64]
+Ask = Callable[[str], Rows]
 
 _PATH: Final = re.compile(
     r"^(?P<place>[0-9A-Z]+/[A-Z0-9]+(?:\*\w+)?)-(?P<element>\d\d)(?:-(?P<component>\d))?$"
@@ -39,14 +41,6 @@ class Places:
     claim_transaction: Rows
     line_claim: Rows
     claim_end: Rows
-
-    def take_claims(self, *paths: str) -> pl.DataFrame:
-        """Take elements of the claims as text, one column for each path."""
-        return self._take(self.claims, paths)
-
-    def take_lines(self, *paths: str) -> pl.DataFrame:
-        """Take elements of the lines as text, one column for each path."""
-        return self._take(self.lines, paths)
 
     def diagnoses(self) -> pl.DataFrame:
         """List every HI element of the claims in order: claim (from 0), segment, qualifier, code."""
@@ -89,16 +83,18 @@ class Places:
     def _claim_level_end(self) -> Rows:
         return next_of(self.document.rows("LX", "SV1", "SBR"), self.claims["2300/CLM"], self.claim_end)
 
-    def _take(self, places: dict[str, Rows], paths: tuple[str, ...]) -> pl.DataFrame:
-        columns: dict[str, pl.Series] = {}
-        for path in paths:
-            place, element, component = split(path)
-            rows = places[place]
-            if component:
-                columns[path] = self.document.component(rows, element, component)
-            else:
-                columns[path] = self.document.element(rows, element)
-        return pl.DataFrame(columns)
+
+def take(document: Document, rows: Mapping[str, Rows], paths: Iterable[str]) -> pl.DataFrame:
+    """Take elements as text, one column for each path; `rows` says where the segment of each place stands."""
+    columns = {}
+    for path in paths:
+        place, element, component = split(path)
+        columns[path] = (
+            document.component(rows[place], element, component)
+            if component
+            else document.element(rows[place], element)
+        )
+    return pl.DataFrame(columns)
 
 
 def split(path: str) -> tuple[str, int, int]:
@@ -115,12 +111,13 @@ def find_places(document: Document) -> Places:
     sets = document.transactions["first_segment"].to_numpy() - document.number([0])
     set_row = sets[transaction - 1] if len(clm) else np.empty(0, np.int64)
     end = next_of(document.rows("CLM", "HL", *_FENCES), clm, np.full(len(clm), len(document)))
-    claims = _header(document, clm, set_row) | _claim_level(document, clm, end)
-    lines, owner = _lines(document, clm, end)
+    nm1, ref = qualified(document, "NM1"), qualified(document, "REF")
+    claims = _header(document, clm, set_row, nm1, ref) | _claim_level(document, clm, end, nm1, ref)
+    lines, owner = _lines(document, clm, end, ref)
     return Places(document, claims, lines, transaction, owner, end)
 
 
-def _header(document: Document, clm: Rows, set_row: Rows) -> dict[str, Rows]:
+def _header(document: Document, clm: Rows, set_row: Rows, nm1: Ask, ref: Ask) -> dict[str, Rows]:
     """Find the billing provider's, subscriber's and payer's segments that govern each claim."""
     hl = document.rows("HL")
     level = document.element(hl, 3)
@@ -136,17 +133,17 @@ def _header(document: Document, clm: Rows, set_row: Rows) -> dict[str, Rows]:
         return start, np.where(start < 0, -1, end_)
 
     provider, subscriber = region(provider_level), region(subscriber_level)
-    nm85 = _last(qualified(document, "NM1", "85"), *provider)
-    nm_il = _last(qualified(document, "NM1", "IL"), *subscriber)
-    nm_pr = _last(qualified(document, "NM1", "PR"), *subscriber)
+    nm85 = _last(nm1("85"), *provider)
+    nm_il = _last(nm1("IL"), *subscriber)
+    nm_pr = _last(nm1("PR"), *subscriber)
     own = document.rows("NM1", "HL", "CLM", "SBR", "PAT", "LX", *_FENCES)
     return {
         "2000A/HL": provider_level,
-        "2000A/PRV": _last(qualified(document, "PRV", "BI"), *provider),
+        "2000A/PRV": _last(qualified(document, "PRV")("BI"), *provider),
         "2010AA/NM1": nm85,
         "2010AA/N3": _child(document.rows("N3"), nm85, own),
         "2010AA/N4": _child(document.rows("N4"), nm85, own),
-        "2010AA/REF*EI": _child(qualified(document, "REF", "EI"), nm85, own),
+        "2010AA/REF*EI": _child(ref("EI"), nm85, own),
         "2000B/HL": subscriber_level,
         "2000B/SBR": _last(document.rows("SBR"), *subscriber),
         "2010BA/NM1": nm_il,
@@ -154,29 +151,28 @@ def _header(document: Document, clm: Rows, set_row: Rows) -> dict[str, Rows]:
         "2010BA/N4": _child(document.rows("N4"), nm_il, own),
         "2010BA/DMG": _child(document.rows("DMG"), nm_il, own),
         "2010BB/NM1": nm_pr,
-        "nearest/HL": nearest,
     }
 
 
-def _claim_level(document: Document, clm: Rows, end: Rows) -> dict[str, Rows]:
+def _claim_level(document: Document, clm: Rows, end: Rows, nm1: Ask, ref: Ask) -> dict[str, Rows]:
     """Find the claim's own segments, before its lines and other payers."""
     level_end = next_of(document.rows("LX", "SV1", "SBR"), clm, end)
     info_end = next_of(document.rows("NM1"), clm, level_end)
-    nm82 = first_between(qualified(document, "NM1", "82"), clm, level_end)
-    nm_dq = first_between(qualified(document, "NM1", "DQ"), clm, level_end)
+    nm82 = first_between(nm1("82"), clm, level_end)
+    nm_dq = first_between(nm1("DQ"), clm, level_end)
     own = document.rows("NM1", "LX", "SV1", "SBR", "CLM", "HL", *_FENCES)
     return {
         "2300/CLM": clm,
-        "2300/REF*F8": first_between(qualified(document, "REF", "F8"), clm, info_end),
-        "2300/REF*EA": first_between(qualified(document, "REF", "EA"), clm, info_end),
+        "2300/REF*F8": first_between(ref("F8"), clm, info_end),
+        "2300/REF*EA": first_between(ref("EA"), clm, info_end),
         "2300/HI": first_between(document.rows("HI"), clm, level_end),
         "2310B/NM1": nm82,
-        "2310B/PRV": _child(qualified(document, "PRV", "PE"), nm82, own),
+        "2310B/PRV": _child(qualified(document, "PRV")("PE"), nm82, own),
         "2310D/NM1": nm_dq,
     }
 
 
-def _lines(document: Document, clm: Rows, end: Rows) -> tuple[dict[str, Rows], Rows]:
+def _lines(document: Document, clm: Rows, end: Rows, ref: Ask) -> tuple[dict[str, Rows], Rows]:
     """Find the segments of each line; a SV1 without an LX of its own is a line too."""
     marks = document.rows("LX", "SV1", "CLM")
     is_lx = np.isin(marks, document.rows("LX"))
@@ -193,15 +189,22 @@ def _lines(document: Document, clm: Rows, end: Rows) -> tuple[dict[str, Rows], R
     places = {
         "2400/LX": np.where(has_lx, starts, -1),
         "2400/SV1": first_between(document.rows("SV1"), before, stop),
-        "2400/DTP*472": first_between(qualified(document, "DTP", "472"), starts, stop),
-        "2400/REF*6R": first_between(qualified(document, "REF", "6R"), starts, stop),
+        "2400/DTP*472": first_between(qualified(document, "DTP")("472"), starts, stop),
+        "2400/REF*6R": first_between(ref("6R"), starts, stop),
     }
     return places, owner
 
 
-def qualified(document: Document, tag: str, qualifier: str) -> Rows:
+def qualified(document: Document, tag: str) -> Ask:
+    """Find the segments of an id by their first element; the element is taken once for all questions."""
     rows = document.rows(tag)
-    return rows[(document.element(rows, 1) == qualifier).fill_null(value=False).to_numpy()]
+    qualifiers = document.element(rows, 1)
+
+    def ask(qualifier: str) -> Rows:
+        chosen: Rows = rows[(qualifiers == qualifier).fill_null(value=False).to_numpy()]
+        return chosen
+
+    return ask
 
 
 def next_of(rows: Rows, after: Rows, limit: Rows) -> Rows:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from edi.claim_columns import MONEY
-from edi.claim_places import DIAGNOSIS_QUALIFIERS, Places, find_places, first_between, qualified
+from edi.claim_places import DIAGNOSIS_QUALIFIERS, Places, find_places, first_between, qualified, take
 from edi.segments import Document
 from edi.values import as_amount, as_date
 
@@ -87,7 +87,7 @@ def read_claims(document: Document) -> ClaimFrames:
 
 def _read_claim_rows(places: Places) -> pl.DataFrame:
     clm = places.claims["2300/CLM"]
-    texts = places.take_claims(*_CLAIM_PATHS.values()).select(
+    texts = take(places.document, places.claims, _CLAIM_PATHS.values()).select(
         pl.col(path).alias(name) for name, path in _CLAIM_PATHS.items()
     )
     diagnoses = (
@@ -117,7 +117,7 @@ def _read_line_rows(places: Places, claim_numbers: pl.Series) -> pl.DataFrame:
     modifiers = document.components(sv1, 1).alias("modifiers")
     pointers = document.components(sv1, 7).alias("diagnosis_pointers")
     return (
-        places.take_lines(*_LINE_PATHS.values())
+        take(document, places.lines, _LINE_PATHS.values())
         .select(pl.col(path).alias(name) for name, path in _LINE_PATHS.items())
         .with_columns(
             pl.col("line_number").cast(pl.Int64, strict=False),
@@ -139,8 +139,9 @@ def _read_transactions(places: Places) -> pl.DataFrame:
     sets = document.transactions.filter(type="837")
     start, end = (sets[name].to_numpy() - document.number([0]) for name in ("first_segment", "last_segment"))
 
-    submitter = first_between(qualified(document, "NM1", "41"), start, end + 1)
-    receiver = first_between(qualified(document, "NM1", "40"), start, end + 1)
+    nm1 = qualified(document, "NM1")
+    submitter = first_between(nm1("41"), start, end + 1)
+    receiver = first_between(nm1("40"), start, end + 1)
     bht = first_between(document.rows("BHT"), start, end + 1)
     counts = np.bincount(places.claim_transaction, minlength=document.transactions.height + 1)
     return sets.with_columns(

@@ -14,7 +14,7 @@ import polars as pl
 
 from edi.claim_places import DIAGNOSIS_QUALIFIERS, Places, Rows, find_places, first_between, qualified, split
 from edi.edit_rules import EDITS, Edit
-from edi.findings import FILE, SCHEMA, collect, findings
+from edi.findings import FILE, collect, findings
 from edi.segments import Document, latest
 from edi.text_edits import outside_basic_set, too_long
 from edi.values import as_amount
@@ -42,7 +42,17 @@ def edit_claims(
         Findings with `claim_number` where one can be told, in file order. The envelope's own findings are the
         document's.
     """
-    places = find_places(document)
+    return edit_places(find_places(document), today, diagnosis_codes, add_on_codes)
+
+
+def edit_places(
+    places: Places,
+    today: date,
+    diagnosis_codes: pl.Series | None = None,
+    add_on_codes: Mapping[str, str] = ADD_ON_CODES,
+) -> pl.DataFrame:
+    """Judge claims whose places are already found; see `edit_claims`."""
+    document = places.document
     diagnoses = _diagnoses(places, diagnosis_codes)
     lines = _lines(places, add_on_codes)
     claims = _claims(places, lines, diagnoses, today)
@@ -118,20 +128,12 @@ def _names(path: str) -> tuple[str, str | None, str]:
 def _frame(document: Document, rows: Mapping[str, Rows], edits: Sequence[Edit], *more: str) -> pl.DataFrame:
     """Take every element the edits name as text, and the segment number of every place as `@place`."""
     named = {name for edit in edits for name in edit.fault.meta.root_names() if "/" in name}
-    paths = sorted(named | {edit.path for edit in edits} | set(more))
-    texts = {}
-    for path in paths:
-        place, element, component = split(path)
-        texts[path] = (
-            document.component(rows[place], element, component)
-            if component
-            else document.element(rows[place], element)
-        )
+    texts = take(document, rows, sorted(named | {edit.path for edit in edits} | set(more)))
     numbers = {
         f"@{place}": pl.Series(document.number(at), dtype=pl.Int64).set(pl.Series(at < 0), None)
         for place, at in rows.items()
     }
-    return pl.DataFrame(texts | numbers)
+    return texts.with_columns(**numbers)
 
 
 def _sets(places: Places) -> pl.DataFrame:
@@ -139,8 +141,9 @@ def _sets(places: Places) -> pl.DataFrame:
     sets = document.transactions.filter(type="837", is_implied=False)
     start, end = (sets[name].to_numpy() - document.number([0]) for name in ("first_segment", "last_segment"))
     rows = {"ST/ST": start, "BHT/BHT": first_between(document.rows("BHT"), start, end)}
+    nm1 = qualified(document, "NM1")
     for loop, qualifier in (("1000A", "41"), ("1000B", "40")):
-        rows[f"{loop}/NM1"] = first_between(qualified(document, "NM1", qualifier), start, end)
+        rows[f"{loop}/NM1"] = first_between(nm1(qualifier), start, end)
     rows["1000A/PER"] = first_between(
         document.rows("PER"), rows["1000A/NM1"], np.where(rows["1000B/NM1"] < 0, end, rows["1000B/NM1"])
     )

@@ -5,7 +5,7 @@ file whose trailers are missing as far as it goes, and says so. What lies inside
 looked at.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,9 @@ class Before:
     interchanges: int = 0  # those that are over: the open ones are counted with the next part
     groups: int = 0
     transactions: int = 0
+    tables: tuple[
+        pl.DataFrame, ...
+    ] = ()  # the rows of what is still open: interchanges, groups, transactions
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ def nest(envelope: pl.DataFrame, segment_count: int, before: Before = NOTHING_BE
         segment_count: Segments in the file up to the end of this part.
         before: What the earlier parts left open.
     """
+    if envelope.is_empty() and before.tables:
+        # A part from the middle: what was open goes on.
+        end = pl.lit(segment_count, pl.Int64).alias("last_segment")
+        interchanges, groups, transactions = (table.with_columns(end) for table in before.tables)
+        return Nesting(interchanges, groups, transactions, replace(before, segments=segment_count))
     envelope = pl.concat([before.envelope, envelope])
     isa, gs, st, _ = levels(envelope, segment_count)
     interchanges = _interchanges(envelope, isa, before)
@@ -81,12 +89,9 @@ def nest(envelope: pl.DataFrame, segment_count: int, before: Before = NOTHING_BE
         interchange=or_null(isa.holding(st.opens), before.interchanges),
         group=or_null(gs.holding(st.opens), before.groups),
     )
-    return Nesting(
-        interchanges,
-        groups,
-        _with_headers(transactions, groups, interchanges),
-        _after(envelope, (isa, gs, st), segment_count, before),
-    )
+    transactions = _with_headers(transactions, groups, interchanges)
+    after = _after(envelope, (isa, gs, st), (interchanges, groups, transactions), segment_count, before)
+    return Nesting(interchanges, groups, transactions, after)
 
 
 def levels(envelope: pl.DataFrame, segment_count: int) -> tuple[Level, Level, Level, dict[str, Rows]]:
@@ -100,7 +105,11 @@ def levels(envelope: pl.DataFrame, segment_count: int) -> tuple[Level, Level, Le
 
 
 def _after(
-    envelope: pl.DataFrame, levels: tuple[Level, Level, Level], segment_count: int, before: Before
+    envelope: pl.DataFrame,
+    levels: tuple[Level, Level, Level],
+    tables: tuple[pl.DataFrame, ...],
+    segment_count: int,
+    before: Before,
 ) -> Before:
     """Keep the headers without a trailer that reach to the end."""
     is_open = [(level.trailers == 0) & (level.ends == segment_count) for level in levels]
@@ -112,6 +121,7 @@ def _after(
         before.interchanges + over[0],
         before.groups + over[1],
         before.transactions + over[2],
+        tuple(table.filter(pl.Series(open_)) for table, open_ in zip(tables, is_open, strict=True)),
     )
 
 

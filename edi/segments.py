@@ -214,6 +214,8 @@ class Document:
     def envelope(self) -> pl.DataFrame:
         """The envelope segments, and a stand-in where a transaction set lacks its ST; see `edi.nesting`."""
         rows = self.rows(*ENVELOPE_TAGS)
+        if not len(rows) and self._is_inside:
+            return pl.DataFrame(schema=ENVELOPE_SCHEMA)
         frame = pl.DataFrame(
             {"segment": self.number(rows), "tag": self.element(rows, 0), "is_implied": False}
             | {f"e{position:02}": self.element(rows, position) for position in range(1, ELEMENTS + 1)},
@@ -221,12 +223,17 @@ class Document:
         )
         return pl.concat([frame, self._implied(rows)]).sort("segment", maintain_order=True)
 
+    @property
+    def _is_inside(self) -> bool:
+        """Whether a transaction set is open where this part begins."""
+        return "ST" in self._before.envelope["tag"]
+
     def _implied(self, rows: Rows) -> pl.DataFrame:
         """Find the runs of segments outside any ST that only a transaction set can hold."""
         edges = np.concatenate([np.full(1, -1), rows, np.full(1, len(self))])
         tags = np.concatenate([np.full(1, 0), self._tags[rows]])
         opens = np.isin(tags, [code("ST")])
-        opens[0] = self._before.envelope["tag"].eq("ST").any()
+        opens[0] = self._is_inside
         gap = np.flatnonzero((np.diff(edges) > 1) & ~opens)
         is_fragment = any(span.shape == "fragment" for span in self._spans)
         starts, types = edges[gap] + 1, np.full(len(gap), "", dtype="<U3")

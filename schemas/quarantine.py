@@ -75,6 +75,7 @@ def screen(
     object_key: str,
     now: datetime,
     patient_ids: pl.Series | None = None,
+    released: pl.DataFrame | None = None,
 ) -> Screened:
     """Split the rows of one part into accepted and refused.
 
@@ -84,6 +85,7 @@ def screen(
         object_key: The source object's key, for people to find the row.
         now: Time entries may not start or end after it.
         patient_ids: Every id in the raw patient snapshot, refused rows included; None leaves it unchecked.
+        released: Rules that a person let a row break: subject (the row's key) and reason_code (the rule).
     """
     # In one chunk: Polars 2.1 panics when it formats filtered columns that have empty chunks.
     read = cast(part.frame.rechunk(), dataset.types)
@@ -107,6 +109,7 @@ def screen(
                 *_context_faults(typed, dataset, now, patient_ids),
             ]
         )
+        faults = _unreleased(faults, typed, dataset, released)
         rows = pl.int_range(typed.height, dtype=pl.UInt32, eager=True)
         is_rejected = rows.is_in(faults["index"].unique().implode())
     else:
@@ -188,6 +191,17 @@ def _context_faults(
     indexed = typed.with_row_index("index")
     for column, rule, is_broken in rules:
         yield indexed.filter(is_broken).select("index", column=pl.lit(column), rule=pl.lit(rule))
+
+
+def _unreleased(
+    faults: pl.DataFrame, typed: pl.DataFrame, dataset: Dataset, released: pl.DataFrame | None
+) -> pl.DataFrame:
+    """Leave out what a person let pass."""
+    if released is None or released.is_empty() or dataset.row_key is None:
+        return faults
+    keyed = typed.select(subject=dataset.row_key).with_row_index("index")
+    passed = keyed.join(released, on="subject").select("index", rule="reason_code")
+    return faults.join(passed, on=["index", "rule"], how="anti")
 
 
 def _identified(typed: pl.DataFrame, given: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:

@@ -129,6 +129,8 @@ class BilledBucket(Record):
     claims: Address
     lines: Address
     holds: Address
+    # The hold reasons that a person let through, as they would be needed again.
+    released: Address
     evidence: Address
     x12_claims: Address
     x12_lines: Address

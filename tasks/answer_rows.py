@@ -34,7 +34,7 @@ def of_files(answers: Answers, known: pl.DataFrame, on: date) -> Rows:
         senders.sort("first_segment"), left_on="segment", right_on="first_segment", strategy="backward"
     )
     placed = placed.with_columns(outcome=outcomes_of(placed, "TA1", on))
-    tied = _tied(placed, known, "interchange_control_number", "control_number").with_columns(
+    tied = _tied(placed, known, _number("interchange_control_number"), pl.col("control_number")).with_columns(
         codes=_json("interchange_control_number", "code", note="note_code")
     )
     never_reached = pl.when(pl.col("outcome") == "rejected").then(pl.lit(value=True))
@@ -81,7 +81,7 @@ def of_claims(answers: Answers, known: pl.DataFrame, sent: pl.DataFrame, on: dat
     )
     payer = pl.when(pl.col("source_type") == "PR").then(pl.lit("payer")).otherwise(pl.lit("clearinghouse"))
     said = pl.concat_str("category_code", "status_code", "entity_code", separator=":", ignore_nulls=True)
-    rows = of_batches(statuses, known).with_columns(
+    rows = of_batches(answers, known, statuses).with_columns(
         kind=pl.lit("277CA"),
         source=payer,
         outcome=outcomes_of(statuses, "277CA", on),
@@ -110,28 +110,32 @@ def of_claims(answers: Answers, known: pl.DataFrame, sent: pl.DataFrame, on: dat
 def of_groups(answers: Answers, known: pl.DataFrame) -> pl.DataFrame:
     """Give the rows of the 999s, each with the file of ours that its AK1 names."""
     rows = answers.acknowledgements.filter(pl.col("kind") != "TA1")
-    senders = answers.transactions.select("transaction", answerer_id="sender_id", answered_id="receiver_id")
-    placed = rows.join(senders, on="transaction", how="left", maintain_order="left")
-    return _tied(placed, known, "group_control_number", "group_control_number")
+    placed = rows.join(_senders(answers), on="transaction", how="left", maintain_order="left")
+    return _tied(placed, known, _number("group_control_number"), pl.col("group_control_number"))
 
 
-def of_batches(rows: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Add the file of ours whose batch a 277CA names; its number ends with that of the set."""
-    batches = known.select("interchange_id", "batch_id").unique("batch_id", keep="none")
-    return (
-        rows.with_columns(batch_id=pl.col("batch_number").str.head(-DIGITS_OF_SET))
-        .join(batches, on="batch_id", how="left", maintain_order="left")
-        .drop("batch_id")
-    )
+def of_batches(answers: Answers, known: pl.DataFrame, statuses: pl.DataFrame) -> pl.DataFrame:
+    """Add to the rows of a 277CA the file of ours whose batch it names, by a number that ends with the set's."""
+    placed = statuses.join(_senders(answers), on="transaction", how="left", maintain_order="left")
+    return _tied(placed, known, pl.col("batch_number").str.head(-DIGITS_OF_SET), pl.col("batch_id"))
 
 
-def _tied(rows: pl.DataFrame, known: pl.DataFrame, number: str, ours: str) -> pl.DataFrame:
+def _senders(answers: Answers) -> pl.DataFrame:
+    """Say who answers whom in each transaction set."""
+    return answers.transactions.select("transaction", answerer_id="sender_id", answered_id="receiver_id")
+
+
+def _number(column: str) -> pl.Expr:
+    return pl.col(column).cast(pl.Int64, strict=False)
+
+
+def _tied(rows: pl.DataFrame, known: pl.DataFrame, number: pl.Expr, ours: pl.Expr) -> pl.DataFrame:
     """Tie rows to the file of ours whose number they give.
 
     Numbers run for each pair of sender and receiver, so both must fit, turned round; where a clearinghouse
     answers under a third name, the number decides if only one file has it.
     """
-    asked = rows.with_columns(row=pl.int_range(pl.len()), asked=pl.col(number).cast(pl.Int64, strict=False))
+    asked = rows.with_columns(row=pl.int_range(pl.len()), asked=number)
     same = asked.select("row", "asked", "answerer_id", "answered_id").join(
         known.select("interchange_id", "sender_id", "receiver_id", asked=ours), on="asked"
     )

@@ -98,7 +98,7 @@ def _batch_totals(answers: Answers, known: pl.DataFrame, sent: pl.DataFrame) -> 
             found.append(_unlike(listed, kind, expected, "listed"))
     batch, (count, *_) = "information_receiver", TOTALS["information_receiver"]
     named = (
-        of_batches(answers.statuses.filter(level=batch, composite=1), known)
+        of_batches(answers, known, answers.statuses.filter(level=batch, composite=1))
         .filter(pl.col("source_type") != "PR")
         .select("transaction", "interchange_id", "batch_number")
         .unique()

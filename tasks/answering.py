@@ -42,7 +42,7 @@ class Answered:
 def answered_files(connection: sa.Connection, answers: Answers) -> pl.DataFrame:
     """Find the files of ours that a 999 or a 277CA speaks of: interchange_id, uri."""
     known = _files(connection)
-    named = [of_groups(answers, known), of_batches(answers.statuses, known)]
+    named = [of_groups(answers, known), of_batches(answers, known, answers.statuses)]
     ids = pl.concat([frame.select("interchange_id") for frame in named]).drop_nulls().unique()
     return known.join(ids, on="interchange_id").select("interchange_id", "uri").drop_nulls()
 

@@ -106,7 +106,7 @@ def _sent(ledger: Ledger, answers: Answers) -> pl.DataFrame:
             LOG.warning("%s is gone; its answers are tied to it as a whole", name)
             continue
         claims = translate.sent_claims(data).with_columns(interchange_id=pl.lit(interchange_id))
-        frames.append(claims.select(SENT_CLAIMS))
+        frames.append(claims.select(pl.col(name).cast(kind) for name, kind in SENT_CLAIMS.items()))
     return pl.concat(frames)
 
 

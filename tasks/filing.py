@@ -31,6 +31,7 @@ from schemas.shards import (
 from tasks import outputs, translate
 from tasks.ledger import Ledger
 from tasks.registration import ORIGINAL, VOIDING
+from tasks.releases import close_unused
 from tasks.report import render_report
 from tasks.staging import load, load_all, remove_stage, save
 from tasks.step import LOG, step
@@ -294,6 +295,8 @@ def publish(
     for name in void_names:
         if storage.exists(f"claims/{name}"):
             storage.delete(f"claims/{name}")
+    with open_ledger() as ledger:
+        close_unused(ledger, run.month, load_all([bucket.released for bucket in billed]))
     _remember_done(run, pinned, summary)
     crashpoint("run remembered as done")
     remove_stage(run.stage)

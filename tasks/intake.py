@@ -114,11 +114,22 @@ def read_object(pin: Pin, storage: Storage, rows: int = ROWS_PER_PART) -> Iterat
 
 
 def screened_parts(
-    pin: Pin, storage: Storage, now: datetime, patient_ids: pl.Series | None = None
+    pin: Pin,
+    storage: Storage,
+    now: datetime,
+    patient_ids: pl.Series | None = None,
+    released: pl.DataFrame | None = None,
 ) -> Iterator[tuple[Pin, Screened]]:
     """Read and screen one object in slices; each comes with the pin that says the object's sha256."""
     for part in read_object(pin, storage):
-        screened = screen(part, DATASETS[pin.dataset], object_key=pin.key, now=now, patient_ids=patient_ids)
+        screened = screen(
+            part,
+            DATASETS[pin.dataset],
+            object_key=pin.key,
+            now=now,
+            patient_ids=patient_ids,
+            released=released,
+        )
         yield pin.model_copy(update={"sha256": part.sha256}), screened
 
 

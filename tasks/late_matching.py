@@ -87,7 +87,7 @@ def _match_answers(connection: sa.Connection, at: datetime) -> int:
         )
     words = found.with_columns(interchange_id=pl.lit(None, pl.Int64))
     for (sha256,), said in words.group_by("sha256"):
-        move_claims(connection, said.select(WORDS), sha256=str(sha256), at=at)
+        move_claims(connection, said.select(list(WORDS)), sha256=str(sha256), at=at)
     numbers = found.drop_nulls("payer_claim_number").unique("claim_id", keep="last")
     with staged(connection, numbers.select("claim_id", "payer_claim_number")) as given:
         connection.execute(

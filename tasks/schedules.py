@@ -54,7 +54,7 @@ def schedules(at: datetime) -> list[ScheduleSeen] | None:
             ]
     except (HTTPError, PrefectException, RuntimeError):
         raise ServerSilent(
-            f"The Prefect server at {url} does not answer: start it (`make serve`) or correct PREFECT_API_URL."
+            f"The Prefect server at {url} is silent: start it (`make serve`), or correct PREFECT_API_URL."
         ) from None
     return sorted(found, key=lambda one: one.deployment)
 

@@ -66,7 +66,7 @@ def step(name: str) -> Callable[[Callable[Inputs, Result]], Task[Inputs, Result]
             except SPEAKABLE:
                 raise
             # A panic of Polars is no Exception, and its text may quote data like any other.
-            except (Exception, PanicException) as failure:
+            except (Exception, PanicException) as failure:  # noqa: BLE001  it goes on, in our words
                 raise _speakable(name, given, failure) from None
             crashpoint(f"after {name}")
             return result

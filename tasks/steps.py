@@ -37,6 +37,7 @@ from schemas.shards import (
 from schemas.sources import DATASETS
 from tasks import intake, translate
 from tasks.months import service_month
+from tasks.releases import open_releases
 from tasks.staging import load, load_all, save, split, split_by
 from tasks.step import LOG, step
 from tasks.storage import storage_at
@@ -103,6 +104,7 @@ def screen_snapshot(run: MonthRun, manifest: Manifest) -> Snapshot:
     whole = {name: intake.screen_whole(manifest, name, run.started_at) for name in SNAPSHOT}
     tables = {name: screened.accepted for name, screened in whole.items()}
     patients = tables.pop("patients")
+    tables["releases"] = open_releases(run.month)
     buckets = max(1, -(-patients.height // load_settings().patients_per_bucket))
     first_of_member = pl.col("patient_id").min().over(pl.coalesce("member_id", "patient_id"))
     numbered = patients.with_columns(_shard=(first_of_member.hash() % buckets).cast(pl.Int64))
@@ -167,7 +169,9 @@ def screen_readings(pins: list[Pin], run: MonthRun, snapshot: Snapshot) -> Scree
 def _screen_batch(pins: list[Pin], run: MonthRun, snapshot: Snapshot, name: str) -> ScreenedBatch:
     """Screen objects part by part, writing each part's rows to their shards before the next is read."""
     index = load(snapshot.index)
-    known = index["patient_id"] if name == ENTRIES else None
+    is_entries = name == ENTRIES
+    known = index["patient_id"] if is_entries else None
+    released = load(snapshot.tables["releases"]).filter(pl.col("kind") == "row") if is_entries else None
     shards: list[Shards] = []
     rejected: list[Shards] = []
     quarantined = [pl.DataFrame(schema=QUARANTINE_SCHEMA)]
@@ -175,7 +179,11 @@ def _screen_batch(pins: list[Pin], run: MonthRun, snapshot: Snapshot, name: str)
     extra: set[str] = set()
     hashes: dict[str, str] = {}
     storage = storage_at(run.source)
-    read = (found for pin in pins for found in intake.screened_parts(pin, storage, run.started_at, known))
+    read = (
+        found
+        for pin in pins
+        for found in intake.screened_parts(pin, storage, run.started_at, known, released)
+    )
     for number, (pin, part) in enumerate(read):
         hashes[pin.key] = str(pin.sha256)
         label = f"{_file_name(pins[0])}-{number:04d}"
@@ -316,6 +324,7 @@ def bill_bucket(bucket: Bucket, run: MonthRun) -> BilledBucket:
         ),
         lines=save(billed.lines, folder, f"{label}-lines"),
         holds=save(billed.holds, folder, f"{label}-holds"),
+        released=save(billed.released, folder, f"{label}-released"),
         evidence=save(evidence, folder, f"{label}-evidence"),
         x12_claims=save(x12_claims, folder, f"{label}-x12-claims"),
         x12_lines=save(x12_lines, folder, f"{label}-x12-lines"),
@@ -337,6 +346,7 @@ def _sources_of(bucket: Bucket) -> MonthSources:
         providers=small["billing-providers"],
         payers=small["payers"],
         charges=small["charges"],
+        releases=small["releases"],
     )
 
 

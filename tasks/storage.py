@@ -109,7 +109,7 @@ class Storage(ABC):
     def fetch(self, key: str, path: Path, version: str | None = None) -> str:
         """Copy an object to a local file and return its sha256."""
         digest = hashlib.sha256()
-        with path.open("wb") as file:
+        with _told(str(path.parent)), path.open("wb") as file:
             for chunk in self.stream(key, version):
                 digest.update(chunk)
                 file.write(chunk)

@@ -16,7 +16,7 @@ from schemas.errors import Refused
 from schemas.operations import RunSeen, ScheduleSeen, Status, Waiting
 from schemas.settings import Settings
 from tasks import database
-from tasks.approvals import month_of_files, why_approval_is_needed
+from tasks.approvals import MonthOfFiles, month_of_files, why_approval_is_needed
 from tasks.counting import Facts
 from tasks.ledger import Ledger
 from tasks.months import first_day
@@ -63,7 +63,7 @@ def _planned() -> tuple[list[ScheduleSeen] | None, list[Waiting]]:
     try:
         planned = schedules(datetime.now(UTC))
     except ServerSilent as silence:
-        return None, [Waiting(what="Prefect server", waits_for="operator", count=1, next_step=str(silence))]
+        return None, [_operators("server_silent", "Prefect server", str(silence))]
     return planned, late_or_failed(planned or [])
 
 
@@ -79,11 +79,10 @@ def missing_months(runs: Iterable[RunSeen], at: datetime, zone: str) -> list[Wai
     seen = {run.month for run in runs}
     billed = {run.month for run in runs if run.is_billed}
     return [
-        Waiting(
-            what=f"month-end of {month}",
-            waits_for="operator",
-            count=1,
-            next_step=f"No run of it came to its end: `rpmclaims month-end --month {month} …`.",
+        _operators(
+            "month_missing",
+            f"month-end of {month}",
+            f"No run of it came to its end: `rpmclaims month-end --month {month} …`.",
         )
         for month in _months_back(in_last_due, min(seen, default="9999"))
         if month not in billed
@@ -104,12 +103,11 @@ def _month_before(day: date) -> date:
 def _runs_without_end(runs: Iterable[RunSeen], at: datetime) -> list[Waiting]:
     """List the newest runs that failed, or began so long ago that they cannot be working still."""
     return [
-        Waiting(
-            what=f"run of {run.month} to {run.output}",
-            waits_for="operator",
-            count=1,
+        _operators(
+            "run_without_end",
+            f"run of {run.month} to {run.output}",
+            "It did not come to its end: `rpmclaims retry`, or run the same month-end again.",
             since=run.started_at,
-            next_step="It did not come to its end: `rpmclaims retry` or the same month-end again.",
         )
         for run in runs
         if run.state == "failed" or (run.state == "running" and run.started_at < at - RUNS_END_WITHIN)
@@ -118,71 +116,71 @@ def _runs_without_end(runs: Iterable[RunSeen], at: datetime) -> list[Waiting]:
 
 def late_or_failed(planned: Iterable[ScheduleSeen]) -> list[Waiting]:
     """List the deployments whose runs nobody takes, whose last run ended badly, and the paused ones."""
-    return [
-        Waiting(
-            what=f"{one.deployment} {what}", waits_for="operator", count=count, since=since, next_step=step
-        )
-        for one in planned
-        for is_so, what, count, since, step in (
-            (
-                one.late_runs > 0,
-                *("is late", one.late_runs, one.late_since),
-                "No worker takes it: is one running (`make serve`), or is an earlier run still under way?",
-            ),
-            (
-                one.last_state in ENDED_BADLY,
-                *("has failed", 1, one.last_at),
-                f"`rpmclaims retry {one.last_run}` repeats what failed; Prefect keeps what it said.",
-            ),
-            (
-                one.is_paused,
-                *("is paused", 1, None),
-                "Nothing starts it: resume it in Prefect, unless that is meant.",
-            ),
-        )
-        if is_so
-    ]
+    waiting = []
+    for one in planned:
+        name = one.deployment
+        if one.late_runs:
+            step = "No worker takes it: is one running (`make serve`), or is an earlier run still under way?"
+            late = _operators("schedule_late", f"{name} is late", step, since=one.late_since)
+            waiting.append(late.model_copy(update={"count": one.late_runs}))
+        if one.last_state in ENDED_BADLY:
+            step = f"`rpmclaims retry {one.last_run}` repeats what failed; Prefect keeps what it said."
+            waiting.append(_operators("schedule_failed", f"{name} has failed", step, since=one.last_at))
+        if one.is_paused:
+            step = "Nothing starts it: resume it in Prefect, unless that is meant."
+            waiting.append(_operators("schedule_paused", f"{name} is paused", step))
+    return waiting
+
+
+def _operators(kind: str, what: str, next_step: str, since: datetime | None = None) -> Waiting:
+    """Give one thing to whoever runs the system."""
+    return Waiting(kind=kind, what=what, waits_for="operator", count=1, since=since, next_step=next_step)
 
 
 def _files_to_send(ledger: Ledger, runs: Sequence[RunSeen], settings: Settings) -> list[Waiting]:
-    """List the files that were not sent: stopped by their check, without an approval, or ready."""
-    waiting = []
+    """List the months with files that were not sent: stopped by their check, not approved, or ready."""
     newest = {run.month: run for run in reversed(runs) if run.is_billed}
+    waiting = []
     for month, run in sorted(newest.items()):
         try:
             found = month_of_files(ledger, first_day(month), run.output)
         except Refused:
             continue  # its newest run has no end, and is listed for that
-        state, money = found.files["state"], found.files["total_charge"]
-        why = why_approval_is_needed(found, settings)
-        lacks_approval = ~pl.Series(
-            [pair in found.approved for pair in found.files.select("interchange_id", "sha256").rows()],
-            dtype=pl.Boolean,
+        waiting += _files_of_month(found, run, why_approval_is_needed(found, settings))
+    return waiting
+
+
+def _files_of_month(found: MonthOfFiles, run: RunSeen, why: str | None) -> list[Waiting]:
+    """Say who must do something about a month's files.
+
+    Args:
+        why: Why the month needs an approval; None if it needs none.
+    """
+    files, where = found.files, f"--month {run.month} --output {run.output}"
+    unsent = files.filter(pl.col("state").is_in(["written", "sending"]))
+    is_approved = [pair in found.approved for pair in unsent.select("interchange_id", "sha256").rows()]
+    ready = unsent.filter(pl.Series(is_approved, dtype=pl.Boolean)) if why else unsent
+    unapproved = unsent.join(ready, on="interchange_id", how="anti")
+    stopped = files.filter(pl.col("state") == "reserved")
+    mend = f"See {run.output}/{run.month}/findings, mend the input and run the month again."
+    return [
+        Waiting(
+            kind=kind,
+            what=f"{kind.replace('_', ' ')}, {run.month}",
+            waits_for=waits_for,
+            count=which.height,
+            money=Decimal(which["total_charge"].cast(pl.Decimal(38, 2)).sum()),
+            next_step=step,
         )
-        unsent = state.is_in(["written", "sending"])
-        where = f"--month {month} --output {run.output}"
-        for what, waits_for, which, step in (
+        for kind, waits_for, which, step in (
+            ("files_with_errors", "billing", stopped, mend),
             (
-                *("files with errors", "billing", state == "reserved"),
-                f"See {run.output}/{month}/findings, mend the input and run the month again.",
-            ),
-            (
-                *("files without approval", "approver", unsent & lacks_approval if why else state == ""),
+                "files_without_approval",
+                "approver",
+                unapproved,
                 f"{why}: `rpmclaims approve {where} --by NAME`.",
             ),
-            (
-                *("files to send", "operator", unsent & ~lacks_approval if why else unsent),
-                f"`rpmclaims submit {where}`.",
-            ),
-        ):
-            if which.any():
-                waiting.append(
-                    Waiting(
-                        what=f"{what}, {month}",
-                        waits_for=waits_for,
-                        count=int(which.sum()),
-                        money=Decimal(money.filter(which).sum()),
-                        next_step=step,
-                    )
-                )
-    return waiting
+            ("files_to_send", "operator", ready, f"`rpmclaims submit {where}`."),
+        )
+        if which.height
+    ]

@@ -30,14 +30,31 @@ def demo(patients: int, seed: int, home: Path) -> int:
         # Imported late: Prefect reads its environment when it is first imported.
         from console.cli import run
         from infra.sandbox.month import make_month
+        from infra.sandbox.payer import answer
 
-        source, output = f"{bucket}/source", f"{bucket}/output"
+        source, output, outbox, inbox = (f"{bucket}/{name}" for name in ("in", "out", "outbox", "inbox"))
         say(f"Making a sample month of {patients} patients in {source} …")
         make_month(MONTH, patients=patients, seed=seed, out=source)
         month = f"{MONTH:%Y-%m}"
-        for command in (["month-end", "--month", month, "--source", source, "--output", output],):
-            say(f"\n$ rpmclaims {' '.join(command)}")
-            code = run(command)
+
+        def payer() -> None:
+            say("\nThe clearinghouse and the payers answer by their own book …")
+            answer(outbox, inbox, seed=seed, pay_after_days=0)
+
+        for step in (
+            ["month-end", "--month", month, "--source", source, "--output", output],
+            ["submit", "--month", month, "--output", output, "--outbox", outbox],
+            payer,
+            ["collect", "--output", output, "--inbox", inbox],
+            ["bank", f"{inbox}/bank"],
+            ["reconcile", "--month", month],
+            ["worklist"],
+        ):
+            if callable(step):
+                step()
+                continue
+            say(f"\n$ rpmclaims {' '.join(step)}")
+            code = run(step)
             if code in FAILURES:
                 return code
         keep(output, home / "output")

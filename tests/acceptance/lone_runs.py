@@ -128,6 +128,7 @@ class Practice:
             "RPMCLAIMS_HOME": "home",
             "RPMCLAIMS_NOW": NOW,
             "RPMCLAIMS_PATIENTS_PER_BUCKET": "7",
+            "POLARS_MAX_THREADS": "1",  # a dozen patients are not worth the threads
             "RPMCLAIMS_LEDGER_URL": self.ledger_url,
             "RPMCLAIMS_CRASH_AT": crash_at,
             **self.environment,

@@ -64,10 +64,10 @@ def test_a_busy_failing_and_breaking_store_delays_a_month_and_changes_nothing(
 ) -> None:
     s3_line.faults = [
         Fault(b"GET /", answer=BUSY, times=2),
-        Fault(b"PUT /", answer=BROKEN, times=2),
+        Fault(b"PUT /", answer=BROKEN),
         Fault(b"/source/patients/"),
-        Fault(b"/claims/", is_heard=True),
-        Fault(b"/lines.csv", answer=BUSY, times=2),
+        Fault(b"ISA*00*", is_heard=True),
+        Fault(b"/lines.csv", answer=BUSY),
         Fault(b"/report.html", answer=http_error(429, "TooManyRequests")),
     ]
     ending = s3_practice.run("month_end")
@@ -76,30 +76,38 @@ def test_a_busy_failing_and_breaking_store_delays_a_month_and_changes_nothing(
     assert files_kept(s3_practice) == files_expected(story)
 
 
-@pytest.mark.parametrize(
-    ("fault", "kind", "says"),
-    [
-        (Fault(b"/output/2026-10/claims/", answer=BUSY, times=ENDLESS), "Unreachable", "try again"),
-        (Fault(b"list-type=2", answer=BROKEN, times=ENDLESS), "Unreachable", "try again"),
-        (Fault(b"/output/2026-10/lines.csv", times=ENDLESS), "Unreachable", "lines.csv"),
-        (Fault(b"/source/patients/", is_heard=True, passes=600), "Unreachable", "source/patients/"),
-        (
-            Fault(b"/source/charges/", answer=http_error(403, "RequestTimeTooSkewed"), times=ENDLESS),
-            "StorageError",
-            "clock of this machine",
-        ),
-        (Fault(b"/source/payers/", answer=http_error(403, "ExpiredToken"), times=ENDLESS), "AccessDenied", "credentials"),
-    ],
-    ids=["busy for long", "failing for long", "cut for long", "truncated body", "clock is off", "expired token"],
-)
-def test_a_store_that_does_not_recover_stops_the_month_with_a_sentence_and_the_next_run_makes_it_good(
-    s3_practice: Practice, s3_line: FaultProxy, story: Story, fault: Fault, kind: str, says: str
+LASTING_FAULTS = {
+    "failing for long": (Fault(b"list-type=2", answer=BROKEN, times=ENDLESS), "Unreachable", "try again"),
+    "clock is off": (
+        Fault(b"/source/charges/", answer=http_error(403, "RequestTimeTooSkewed"), times=ENDLESS),
+        "StorageError",
+        "clock of this machine",
+    ),
+    "expired token": (
+        Fault(b"/source/payers/", answer=http_error(403, "ExpiredToken"), times=ENDLESS),
+        "AccessDenied",
+        "credentials",
+    ),
+    "truncated body": (
+        Fault(b"/source/patients/", is_heard=True, passes=600),
+        "Unreachable",
+        "source/patients/",
+    ),
+    "busy for long": (Fault(b"/output/2026-10/claims/", answer=BUSY, times=ENDLESS), "Unreachable", "try again"),
+    "cut for long": (Fault(b"/output/2026-10/lines.csv", times=ENDLESS), "Unreachable", "lines.csv"),
+}
+
+
+def test_a_store_that_does_not_recover_stops_the_month_with_a_sentence_and_a_later_run_makes_it_good(
+    s3_practice: Practice, s3_line: FaultProxy, story: Story, subtests: pytest.Subtests
 ) -> None:
-    s3_line.faults = [fault]
-    ending = s3_practice.run("month_end")
-    assert (ending.exit_code, ending.kind) == (1, kind)
-    assert says in ending.sentence
-    assert fault.happened
+    for name, (fault, kind, says) in LASTING_FAULTS.items():
+        with subtests.test(name):
+            s3_line.faults = [fault]
+            ending = s3_practice.run("month_end", AWS_MAX_ATTEMPTS="2")
+            assert (ending.exit_code, ending.kind) == (1, kind)
+            assert says in ending.sentence
+            assert fault.happened
     s3_line.faults = []
     assert s3_practice.run("month_end").is_done
     assert files_kept(s3_practice) == files_expected(story)
@@ -150,13 +158,13 @@ def test_answers_that_never_come_end_in_a_sentence(
 
 
 def test_a_delivery_whose_receipt_got_lost_is_found_delivered(store_here: str, s3_line: FaultProxy) -> None:
-    lost = Fault(b"PUT /", is_heard=True)
+    lost = Fault(b"ISA*00*", is_heard=True)
     s3_line.faults = [lost]
-    receipt = mailbox_at(f"{store_here}/outbox").deliver("1.837", b"claims")
+    receipt = mailbox_at(f"{store_here}/outbox").deliver("1.837", b"ISA*00*")
     assert lost.happened == 1
     assert receipt.was_there
-    assert receipt.sha256 == hashlib.sha256(b"claims").hexdigest()
-    assert storage_at(f"{store_here}/outbox").read("1.837") == b"claims"
+    assert receipt.sha256 == hashlib.sha256(b"ISA*00*").hexdigest()
+    assert storage_at(f"{store_here}/outbox").read("1.837") == b"ISA*00*"
 
 
 @pytest.fixture
@@ -194,47 +202,51 @@ def cut_at_the_numbers(line: FaultProxy) -> list[Fault]:
 
 def cut_as_the_file_is_recorded(line: FaultProxy) -> list[Fault]:
     """The connection breaks after a file was written and before the ledger knows."""
-    return [Fault(b"UPDATE interchange SET state")]
+    return [Fault(b"UPDATE interchange SET")]
 
 
-@pytest.mark.parametrize(
-    "befall",
-    [gone_for_good, answer_to_commit_lost, cut_before_commit, cut_at_the_numbers, cut_as_the_file_is_recorded],
-)
-def test_a_database_that_goes_mid_way_stops_the_month_and_the_next_run_makes_it_good(
+def test_a_database_that_goes_mid_way_stops_the_month_and_a_later_run_makes_it_good(
     eve_of: NewPractice,
     story: Story,
     postgres: PostgresServer,
     ledger_line: FaultProxy,
-    befall: Callable[[FaultProxy], list[Fault]],
+    subtests: pytest.Subtests,
 ) -> None:
     undisturbed = story.after("month_end", "postgresql")
     practice = eve_of("month_end", "postgresql")
     far = replace(practice, ledger_url=practice.ledger_url.replace(f":{postgres.port}/", f":{ledger_line.port}/"))
-    ledger_line.faults = befall(ledger_line)
-    ending = far.run("month_end")
-    assert ending.kind == "LedgerError", ending
-    assert ending.sentence.startswith("the ledger's database")
-    assert "postgres:" not in ending.sentence
-    assert all(fault.happened for fault in ledger_line.faults)
-    assert practice.outputs().items() <= undisturbed.outputs.items()
-    ledger_line.faults, ledger_line.is_down = [], False
+    befallings = (
+        *(gone_for_good, cut_before_commit, answer_to_commit_lost),
+        *(cut_at_the_numbers, cut_as_the_file_is_recorded),
+    )
+    for befall in befallings:
+        with subtests.test(befall.__name__):
+            ledger_line.faults = befall(ledger_line)
+            ending = far.run("month_end")
+            assert ending.kind == "LedgerError", ending
+            assert ending.sentence.startswith("the ledger's database")
+            assert "postgres:" not in ending.sentence
+            assert all(fault.happened for fault in ledger_line.faults)
+            assert practice.outputs().items() <= undisturbed.outputs.items()
+        ledger_line.faults, ledger_line.is_down = [], False
     assert far.run("month_end").is_done
     assert practice.outputs() == undisturbed.outputs
     assert practice.ledger() == undisturbed.ledger
     practice.assert_sound()
 
 
-@pytest.mark.parametrize("bytes_per_file", [1_000, 20_000, 100_000, 250_000])
-def test_a_disk_that_is_full_stops_the_month_and_the_next_run_makes_it_good(
-    eve_of: NewPractice, story: Story, bytes_per_file: int
+def test_a_disk_that_is_full_stops_the_month_and_a_later_run_makes_it_good(
+    eve_of: NewPractice, story: Story, subtests: pytest.Subtests
 ) -> None:
     undisturbed = story.after("month_end", "sqlite")
     practice = eve_of("month_end")
-    with practice.started("month_end", bytes_per_file=bytes_per_file) as running:
-        ending = running.ending()
-    assert ending.kind in ("StorageError", "LedgerError"), ending
-    assert practice.outputs().items() <= undisturbed.outputs.items()
+    # Too little for a copy of a source file, for a stage, for the ledger's tables, for the ledger's log.
+    for bytes_per_file in (1_000, 8_000, 20_000, 100_000, 250_000):
+        with subtests.test(bytes_per_file=bytes_per_file):
+            with practice.started("month_end", bytes_per_file=bytes_per_file) as running:
+                ending = running.ending()
+            assert ending.kind in ("StorageError", "LedgerError"), ending
+            assert practice.outputs().items() <= undisturbed.outputs.items()
     assert practice.run("month_end").is_done
     assert practice.outputs() == undisturbed.outputs
     assert practice.ledger() == undisturbed.ledger

@@ -3,6 +3,7 @@
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -17,7 +18,9 @@ CASES = pl.read_csv(Path(__file__).parent / "cases" / "variance.csv", infer_sche
 def _reconciled(case: dict[str, str | None]) -> Reconciliation:
     made = Maker()
     claim = made.claim(payer_kind=case["payer_kind"])
-    money: dict[str, Any] = {name: Decimal(case[name] or "0") for name in ("charge", "allowed_estimate", "medicare_estimate")}
+    money: dict[str, Any] = {
+        name: Decimal(case[name] or "0") for name in ("charge", "allowed_estimate", "medicare_estimate")
+    }
     made.line(claim, code=case["code"], units=int(case["units"] or 1), **money)
     made.answer(claim, allowed=case["stated_allowed"], units=case["paid_units"] or "1")
     settled = Decimal("0.00")

@@ -1,4 +1,4 @@
-"""A ledger in which a payer has answered: one claim paid, one priced as in a facility, one denied, one silent."""
+"""A ledger with a payer's answers: one claim paid, one priced as in a facility, one denied, one silent."""
 
 from datetime import date, datetime
 from decimal import Decimal

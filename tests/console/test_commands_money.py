@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
+import polars as pl
 import pytest
 
 from billing.metrics import definitions
@@ -139,26 +140,18 @@ def test_the_worklist_has_most_money_first_and_closes_what_is_fixed(
 ) -> None:
     found = _json(capsys, "worklist")
     assert [(item["kind"], item["claim_number"], item["money"]) for item in found["items"]] == [
-        ("denial", numbers[2], "51.17"),
         ("missing_835", None, "51.17"),
+        ("denial", numbers[2], "51.17"),
         ("underpayment", numbers[1], "35.79"),
     ]
-    denial = found["items"][0]
+    denial = found["items"][1]
     assert (denial["owner"], denial["class"], denial["deadline"]) == ("billing", "F, X", "2027-10-20")
     assert (found["count"], found["money"]) == (3, "138.13")
-    ledger.transition(
-        pl_series(numbers[3:]), "rejected", actor="collection", dedupe="277ca:2", at=COLLECTED
-    )
+    ledger.transition(pl.Series(numbers[3:]), "rejected", actor="collection", dedupe="277ca:2", at=COLLECTED)
     kinds = [item["kind"] for item in _json(capsys, "worklist")["items"]]
     assert sorted(kinds) == ["denial", "rejection", "underpayment"]
     assert run(["worklist"]) == 0
     assert "underpayment" in capsys.readouterr().out
-
-
-def pl_series(values: list[str]) -> Any:
-    import polars as pl
-
-    return pl.Series(values)
 
 
 def test_nothing_shown_is_a_member_id_or_a_patient(

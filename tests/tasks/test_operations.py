@@ -83,9 +83,10 @@ def event(ledger: Ledger, dedupe_key: str) -> dict[str, Any]:
     """Return one event."""
     events = TABLES["claim_event"]
     with database.reading(ledger.engine) as connection:
-        return dict(
-            connection.execute(sa.select(events).where(events.c.dedupe_key == dedupe_key)).mappings().one()
-        )
+        found = sa.select(events).where(events.c.dedupe_key == dedupe_key)
+        row = connection.execute(found).mappings().one()
+    # Frames write JSON as text.
+    return {**row, **json.loads(row["data"] if isinstance(row["data"], str) else json.dumps(row["data"]))}
 
 
 def test_a_replacement_names_the_payers_number_and_takes_the_claims_place(ledger: Ledger) -> None:
@@ -102,8 +103,7 @@ def test_a_replacement_names_the_payers_number_and_takes_the_claims_place(ledger
     assert claim(ledger, FIRST)["state"] == "replaced"
     assert live(ledger) == [SECOND]
     told = event(ledger, f"built:{SECOND}")
-    assert told["actor"] == "ann"
-    assert json.loads(told["data"])["why"] == "a late entry" if isinstance(told["data"], str) else told["data"]
+    assert (told["actor"], told["why"]) == ("ann", "a late entry")
 
 
 def test_the_next_month_end_brings_a_replacement_to_what_the_input_says(ledger: Ledger) -> None:
@@ -182,9 +182,7 @@ def test_a_void_repeats_the_claim_and_outlives_every_rerun(ledger: Ledger) -> No
         numbers = connection.execute(
             sa.select(CLAIM_LINE.c.line_control_number).where(CLAIM_LINE.c.claim_id == new["id"])
         ).scalars()
-        assert sorted(numbers) == [f"{SECOND}01", f"{SECOND}02"] or sorted(
-            numbers
-        ) == [f"{SECOND}-01", f"{SECOND}-02"]
+        assert sorted(numbers) == [f"{SECOND}-01", f"{SECOND}-02"]
     assert bill(ledger, charge="60.00")[0]["outcome"] == "taken_back"
     nobody = pl.Series([], dtype=pl.String)
     ledger.withdraw_missing(nobody, month=OCTOBER, source=SOURCE, at=AT)
