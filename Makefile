@@ -46,5 +46,8 @@ bench: $(READY)             ## the benchmarks, as a table with ratios of this ru
 golden: $(READY)            ## rewrite the golden month; read the diff
 	$(BIN)/pytest tests/golden --rewrite-golden
 
+serve: $(READY)             ## a Prefect server and a worker with the schedules, on this machine
+	@$(BIN)/python -m infra.serve
+
 clean:                      ## forget what the demo and the tests left behind
 	rm -rf .rpmclaims .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -18,8 +18,8 @@ from billing.variance import explained
 from schemas.columns import MONEY
 
 ZERO: Final = pl.lit("0.00").cast(MONEY)
-# What a provider-level adjustment is booked on; it settles no claim, even where it names one.
-PROVIDER_ACCOUNTS: Final = ("interest", "takeback", "forwarding_balance", "refund")
+# A provider-level adjustment stands in a payment outside its claims; it settles none, even if it names one.
+IS_PROVIDER_LEVEL: Final = pl.col("remittance_claim_id").is_null() & pl.col("remittance_id").is_not_null()
 SETTLING_ACCOUNTS: Final = (
     *("contractual", "sequestration", "patient_responsibility", "payment", "denial", "prior_payer"),
     *("other_adjustment", "write_off"),
@@ -63,7 +63,7 @@ class Reconciliation:
 def reconcile(books: Books, reference: Reference, month: date | None = None) -> Reconciliation:
     """Reconcile the books, or those claims of them whose service month is given.
 
-    Provider-level money belongs to no service month, so it is there only in the report over all months.
+    Of the money outside any claim, a month's report has only what names one of its claims.
     """
     answered = _answered_lines(books)
     if month is not None:
@@ -77,7 +77,7 @@ def reconcile(books: Books, reference: Reference, month: date | None = None) -> 
         bridge=bridge,
         summary=_with_mac_names(totals_by(lines, *DIMENSIONS), reference, books.as_of),
         aging=_aging(books, lines),
-        provider_level=_provider_level(books if month is None else None),
+        provider_level=_provider_level(books, None if month is None else lines),
     )
 
 
@@ -124,25 +124,18 @@ def _settled(books: Books) -> pl.DataFrame:
     account, amount = pl.col("account"), pl.col("amount")
     reason = pl.col("reason_code")
     of_claims = books.postings.filter(
-        pl.col("claim_id").is_not_null(), account.is_in(SETTLING_ACCOUNTS), amount != 0
-    )
-    none_of = books.postings.filter(
-        pl.col("claim_id").is_not_null(), pl.col("remittance_claim_id").is_not_null(), amount == 0
+        pl.col("claim_id").is_not_null(), account.is_in(SETTLING_ACCOUNTS), ~IS_PROVIDER_LEVEL
     )
     is_share = account == "patient_responsibility"
     is_deductible = is_share & reason.is_in(DEDUCTIBLE_REASONS)
-    return (
-        pl.concat([of_claims, none_of])
-        .group_by(_LINE)
-        .agg(
-            **{name: amount.filter(account == name).sum().cast(MONEY) for name in SETTLING_ACCOUNTS},
-            deductible=amount.filter(is_deductible).sum().cast(MONEY),
-            coinsurance=amount.filter(is_share & ~is_deductible.fill_null(value=False)).sum().cast(MONEY),
-            incentive=amount.filter(reason.is_in(INCENTIVE_REASONS)).sum().cast(MONEY),
-            taken_back=(-amount.filter((account == "payment") & (amount < 0)).sum()).cast(MONEY),
-            codes=pl.concat_str("group_code", pl.lit("-"), "reason_code").drop_nulls().unique().sort(),
-            last_posted_on=pl.col("posted_on").max(),
-        )
+    return of_claims.group_by(_LINE).agg(
+        **{name: amount.filter(account == name).sum().cast(MONEY) for name in SETTLING_ACCOUNTS},
+        deductible=amount.filter(is_deductible).sum().cast(MONEY),
+        coinsurance=amount.filter(is_share & ~is_deductible.fill_null(value=False)).sum().cast(MONEY),
+        incentive=amount.filter(reason.is_in(INCENTIVE_REASONS)).sum().cast(MONEY),
+        taken_back=(-amount.filter((account == "payment") & (amount < 0)).sum()).cast(MONEY),
+        codes=pl.concat_str("group_code", pl.lit("-"), "reason_code").drop_nulls().unique().sort(),
+        last_posted_on=pl.col("posted_on").max(),
     )
 
 
@@ -285,20 +278,13 @@ def _aging(books: Books, lines: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(pl.col("claims").fill_null(0), pl.col("amount").fill_null(ZERO))
 
 
-def _provider_level(books: Books | None) -> pl.DataFrame:
+def _provider_level(books: Books, lines: pl.DataFrame | None) -> pl.DataFrame:
     """Add up what payers withheld from or added to whole payments, by account."""
-    if books is None:
-        return pl.DataFrame(schema={"account": pl.String, "entries": pl.UInt32, "amount": MONEY})
-    return (
-        books.postings.filter(
-            pl.col("claim_id").is_null(),
-            pl.col("remittance_claim_id").is_null(),
-            pl.col("account") != "charge",
-        )
-        .group_by("account")
-        .agg(entries=pl.len(), amount=pl.col("amount").sum().cast(MONEY))
-        .sort("account")
-    )
+    outside = books.postings.filter(IS_PROVIDER_LEVEL)
+    if lines is not None:
+        outside = outside.join(lines.select("claim_id").unique(), on="claim_id", how="semi")
+    added = outside.group_by("account").agg(entries=pl.len(), amount=pl.col("amount").sum().cast(MONEY))
+    return added.sort("account")
 
 
 def _with_mac_names(summary: pl.DataFrame, reference: Reference, on: date) -> pl.DataFrame:

@@ -93,13 +93,17 @@ def _steps(lines: pl.DataFrame) -> pl.DataFrame:
 
     patient = pl.col("deductible") + pl.col("coinsurance")
     of_payer = (pl.col("allowed") - patient).cast(MONEY)
+    # Sequestration is Medicare's; whether a plan passes it on is a matter of its contract.
+    is_medicare = pl.col("payer_kind") == "medicare_part_b"
+    as_taken = of_payer - pl.col("sequestration")
+    due = pl.when(is_medicare).then(_less_sequestration(of_payer)).otherwise(as_taken)
     stages = (
         pl.col("expected"),
         paid(pl.col("allowed_at_units")),
         paid(pl.col("allowed")),
         paid(pl.col("allowed"), pl.col("deductible")),
         _less_sequestration(of_payer),
-        of_payer - pl.col("sequestration"),
+        as_taken,
     )
     names = ("units", "price", "deductible", "coinsurance", "sequestration")
     changes = {
@@ -114,9 +118,7 @@ def _steps(lines: pl.DataFrame) -> pl.DataFrame:
         step_incentive=pl.col("incentive"),
         step_prior_payer=pl.col("prior_payer"),
         step_rest=(pl.col("allowed") - pl.col("shared_out")).cast(MONEY),
-        paid_by_remit=(_less_sequestration(of_payer) - pl.col("incentive") - pl.col("prior_payer")).cast(
-            MONEY
-        ),
+        paid_by_remit=(due - pl.col("incentive") - pl.col("prior_payer")).cast(MONEY),
     )
 
 

@@ -21,6 +21,7 @@ JUDGED_WITHIN_BUSINESS_DAYS: Final = 2
 PAYMENT_FLOOR_DAYS: Final = 14
 # A remittance is given three days more than the floor, so that it is not asked for on the day it is sent.
 REMITTANCE_MARGIN_DAYS: Final = 3
+OF_FILES: Final = ("TA1", "999")  # answers to a whole file or set
 
 
 def rejections(books: Books) -> pl.DataFrame:
@@ -33,9 +34,9 @@ def rejections(books: Books) -> pl.DataFrame:
     spread = waiting.select("claim_id", "interchange_id").join(
         of_file.select("interchange_id", *_SAID), on="interchange_id"
     )
+    said = pl.concat([of_claim, spread.join(of_claim, on="claim_id", how="anti").select("claim_id", *_SAID)])
     last = (
-        pl.concat([of_claim.with_columns(rank=0), spread.select("claim_id", *_SAID).with_columns(rank=1)])
-        .sort("rank", "received_at", descending=[False, True])
+        said.sort("received_at", descending=True)
         .group_by("claim_id", maintain_order=True)
         .agg(pl.col("code", "received_at").first(), words=pl.col("words").unique(maintain_order=True).head(4))
     )
@@ -47,7 +48,10 @@ def rejections(books: Books) -> pl.DataFrame:
         "rejection",
         code="code",
         key=pl.format("rejection:{}:{}", "claim_number", pl.col("words").str.head(120)),
-        incident="words",
+        # A refused file is one fault, whoever its claims belong to.
+        incident=pl.when(pl.col("code").is_in(OF_FILES))
+        .then(pl.format("file {} {}", "interchange_id", "words"))
+        .otherwise("words"),
         claim_id="claim_id",
         money="expected",
         since=pl.coalesce(pl.col("received_at").dt.date(), pl.col("sent_at").dt.date(), "date_of_service"),

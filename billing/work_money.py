@@ -11,7 +11,7 @@ import polars as pl
 
 from billing.books import Books
 from billing.deposits import DAYS_APART, Reassociation
-from billing.reconciliation import Reconciliation
+from billing.reconciliation import IS_PROVIDER_LEVEL, Reconciliation
 from schemas.columns import MONEY
 
 ITEM: Final[dict[str, Any]] = {
@@ -139,6 +139,7 @@ def imbalances(books: Books) -> pl.DataFrame:
     held = books.remittances.filter(pl.col("state") == "quarantined").join(
         books.files.select("file_id", "name"), on="file_id", how="left"
     )
+    off = pl.col("difference")
     return items_of(
         held,
         "imbalance",
@@ -146,11 +147,9 @@ def imbalances(books: Books) -> pl.DataFrame:
         reference=pl.format("trace {}", pl.col("trace_number").fill_null("?")),
         money="amount",
         since=pl.col("received_at").dt.date(),
-        reason=pl.format(
-            "The payment in {} does not balance: it is off by {}.",
-            pl.col("name").fill_null("?"),
-            pl.col("difference").cast(pl.String).fill_null("an amount nobody can read"),
-        ),
+        reason=pl.when(off != 0)
+        .then(pl.format("The payment in {} does not balance: it is off by {}.", "name", off))
+        .otherwise(pl.format("A claim or a line of the payment in {} does not balance.", "name")),
     )
 
 
@@ -177,8 +176,8 @@ def unmatched_remittances(books: Books) -> pl.DataFrame:
 def provider_adjustments(books: Books) -> pl.DataFrame:
     """List money withheld or added outside any claim that nobody can place: takebacks and rare codes."""
     outside = books.postings.filter(
+        IS_PROVIDER_LEVEL,
         pl.col("claim_id").is_null(),
-        pl.col("remittance_claim_id").is_null(),
         pl.col("account").is_in(["takeback", "other_adjustment"]),
         pl.col("amount").abs() >= LEAST_PROVIDER_ADJUSTMENT,
     )

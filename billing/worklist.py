@@ -61,7 +61,9 @@ def work_items(
         [
             pl.col("kind"),
             pl.col("incident").fill_null(pl.col("key")).str.head(120),
-            pl.col("mac_contract").fill_null("-"),
+            pl.when(~pl.col("code").is_in(work_answers.OF_FILES).fill_null(value=False))
+            .then("mac_contract")
+            .fill_null("-"),
             pl.col("since").dt.strftime("%G-W%V").fill_null("-"),
         ],
         separator="|",

@@ -5,7 +5,6 @@ needs them. What the web shows belongs to `console.web`, what is true to `billin
 """
 
 import json
-import logging
 import os
 import sys
 from pathlib import Path
@@ -13,11 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
-from console import commands_answers, commands_money, commands_ops
+from console import commands_answers, commands_money, commands_ops, commands_status
 from schemas.errors import ControlBreak, OutsideFailed, Refused, StepFailed
 from schemas.settings import SettingsError, load_settings
 
 DONE, FAILED, WRONG, LOOK = 0, 1, 2, 3
+# How Prefect is told to write its lines and ours as JSON: with the formatter of `tasks.telemetry`.
+JSON_LOGS = {
+    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "tasks.telemetry.JsonLines",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+    "PREFECT_LOGGING_COLORS": "false",
+}
 # Typer brings its own Click and does not name the base of its usage errors.
 UsageProblem: Any = typer.BadParameter.__mro__[2]
 
@@ -47,22 +52,23 @@ def show_json(document: Any) -> None:
 
 def prepare_prefect() -> None:
     """Point Prefect at its own home inside ours and keep it off the network, before it is imported."""
-    home = load_settings().home.resolve() / "prefect"
+    settings = load_settings()
+    home = settings.home.resolve() / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     for name, value in {
+        **(JSON_LOGS if settings.log_format == "json" else {}),
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_LEVEL": "WARNING",
+        # Prefect writes to stderr what the steps tell, and keeps it beside the run.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "rpmclaims",
         # A new, empty database on the first run of a home: 60 s is generous even on a busy machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
-    # Prefect writes to stderr what the steps tell, and keeps it beside the run.
-    logging.getLogger("rpmclaims").setLevel(logging.INFO)
 
 
 @app.command("month-end")
@@ -223,6 +229,7 @@ def _bytes_of(file: Path) -> bytes:
 commands_answers.add_commands(app)
 commands_money.add_commands(app)
 commands_ops.add_commands(app)
+commands_status.add_commands(app)
 
 
 def main() -> None:

@@ -74,7 +74,7 @@ def reconcile(
 
     evening, service_month = _day(as_of), _first_day(month)
     with _ledger() as ledger:
-        books = read_books(ledger.engine, evening)
+        books = read_books(ledger.engine, evening, _clock().date())
     report = reconciled(books, _reference(), service_month)
     banked = reassociate(books)
     shown = money_pages.Report(report, measured(books, report, banked), banked, books.remittances)

@@ -182,7 +182,9 @@ def resend(
 
 
 def retry(
-    run: Annotated[str | None, typer.Argument(help="The run's id; the latest that failed unless given.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(help="The run's id; the latest that failed unless given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a run that failed: only what failed, and what comes after it, is done again."""

@@ -15,6 +15,7 @@ from billing.deposits import Reassociation
 from billing.reconciliation import FIGURES, Reconciliation, totals_by
 from billing.worklist import incidents
 from console.pages import out, table
+from schemas.columns import MONEY
 
 NOTHING: Final = "\N{EN DASH}"
 # A terminal shows so many rows of a table; --json and the workbook have them all.
@@ -145,7 +146,7 @@ def show_report(shown: Report, month: str | None) -> None:
         return
     for name, dimension in BY.items():
         _show(f"By {name if name != 'mac' else 'MAC'}", _by(lines, dimension), (dimension, "lines", *SHOWN))
-    _show("In total", totals_by(lines), ("claims", "lines", *FIGURES))
+    _show("In total", _upright(totals_by(lines)), ("figure", "amount"))
     _show("Why payments differ from the estimate", shown.reasons(), ("reason", "lines", "amount"))
     flagged = (
         shown.lines().filter(pl.col("flag").is_not_null()).sort(pl.col("underpaid").abs(), descending=True)
@@ -173,6 +174,13 @@ def show_report(shown: Report, month: str | None) -> None:
         "Payments and deposits that do not fit",
         unfit,
         ("status", "trace_number", "paid", "deposited", "difference"),
+    )
+
+
+def _upright(row: pl.DataFrame) -> pl.DataFrame:
+    """Turn one row into a column, so that many figures fit a screen."""
+    return pl.DataFrame(
+        {"figure": FIGURES, "amount": [row[name][0] for name in FIGURES]}, schema_overrides={"amount": MONEY}
     )
 
 
@@ -232,12 +240,14 @@ def show_worklist(items: pl.DataFrame) -> None:
     if items.is_empty():
         out().print("Nothing waits for a person.")
         return
+    first = pl.concat_list("claims", "references").list.first()
     folded = incidents(items).with_columns(
-        claims=pl.concat_list("claims", "references").list.head(1).list.join(" ")
+        owner=pl.concat_str("owner", pl.format(" ({})", "class").fill_null("")),
+        what=pl.concat_str(pl.format("{}: ", first).fill_null(""), "reason", pl.lit(" "), "action"),
     )
     total = items["money"].sum() or 0
     out().print(f"\n[bold]{items.height:,} items[/bold], ${total:,}, in {folded.height:,} incidents\n")
-    columns = ("money", "items", "kind", "deadline", "owner", "class", "claims", "reason", "action")
+    columns = ("money", "items", "kind", "deadline", "owner", "what")
     _show("Most money first", folded, columns)
 
 

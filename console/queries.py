@@ -19,10 +19,13 @@ from schemas.ledger import Money, UtcDateTime
 ROWS_AT_ONCE: Final = 50_000
 
 
-def read_books(engine: sa.Engine, as_of: date) -> Books:
-    """Read everything that was known on the evening of a day, from one consistent state of the ledger."""
+def read_books(engine: sa.Engine, as_of: date, today: date) -> Books:
+    """Read everything that was known on the evening of a day, from one consistent state of the ledger.
+
+    A day before today is closed: what is dated later does not count, even where it was known.
+    """
     with _reading(engine) as connection:
-        statements = ledger_views.books(as_of)
+        statements = ledger_views.books(as_of, as_of if as_of < today else date.max)
         return Books(as_of=as_of, **{name: _frame(connection, asked) for name, asked in statements.items()})
 
 

@@ -6,6 +6,7 @@ surrounds them; `edi.claim_reader` reads the same frames back and `edi.edits` ju
 belongs here.
 """
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
@@ -62,31 +63,29 @@ def write_claims(claims: pl.DataFrame, lines: pl.DataFrame, interchange: Interch
     line_order = np.lexsort((lines["line_number"].fill_null(0).to_numpy(), place[owners]))
     claim_of_line = place[owners][line_order]
 
+    most = interchange.max_claims_per_transaction
+    size = most * max(1, _CLAIMS_AT_A_TIME // most)
+
     def write(start: int) -> list[bytes | memoryview]:
-        chosen = order[start : start + size]
         first, last = np.searchsorted(claim_of_line, (start, start + size)).tolist()
         return _transaction_sets(
-            as_written(
-                claims[chosen].select(pl.col(name).cast(kind) for name, kind in CLAIM_COLUMNS.items())
-            ),
-            as_written(
-                lines[line_order[first:last]].select(
-                    pl.col(name).cast(kind) for name, kind in LINE_COLUMNS.items()
-                )
-            ),
+            _as_written(claims[order[start : start + size]], CLAIM_COLUMNS),
+            _as_written(lines[line_order[first:last]], LINE_COLUMNS),
             claim_of_line[first:last] - start,
             interchange,
             start // most + 1,
         )
 
-    most = interchange.max_claims_per_transaction
-    size = most * max(1, _CLAIMS_AT_A_TIME // most)
     with ThreadPoolExecutor(_WRITERS) as pool:
         sets = [piece for pieces in pool.map(write, range(0, len(order), size)) for piece in pieces]
     header = interchange_header(interchange)
     trailer = interchange_trailer(interchange, -(-len(order) // most))
     data = b"".join([header.encode(), *sets, trailer.encode()])
     return data.replace(SEGMENT.encode(), SEGMENT.encode() + b"\n") if interchange.line_break else data
+
+
+def _as_written(frame: pl.DataFrame, columns: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    return as_written(frame.select(pl.col(name).cast(kind) for name, kind in columns.items()))
 
 
 def _claim_order(claims: pl.DataFrame) -> Rows:

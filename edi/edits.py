@@ -12,7 +12,16 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from edi.claim_places import DIAGNOSIS_QUALIFIERS, Places, Rows, find_places, first_between, qualified, split
+from edi.claim_places import (
+    DIAGNOSIS_QUALIFIERS,
+    Places,
+    Rows,
+    find_places,
+    first_between,
+    qualified,
+    split,
+    take,
+)
 from edi.edit_rules import EDITS, Edit
 from edi.findings import FILE, collect, findings
 from edi.segments import Document, latest

@@ -152,4 +152,4 @@ def _balance_payments(payments: pl.DataFrame, totals: pl.DataFrame) -> tuple[pl.
 
 def _finished(frame: pl.DataFrame) -> pl.DataFrame:
     """Leave out what only balancing and findings needed."""
-    return frame.select(pl.exclude("^(.*_text|is_readable|adjusted|position)$"))
+    return frame.select(pl.exclude("^(.*_text|.*_unreadable|is_readable|adjusted|lines_paid|position)$"))

@@ -6,7 +6,7 @@ happens is a step in `tasks.collecting`; this page only says in which order.
 
 from prefect import flow
 
-from flows.story import runner
+from flows.story import measured, runner
 from schemas.answers import CollectionSummary
 from tasks import collecting
 
@@ -17,6 +17,8 @@ from tasks import collecting
     task_runner=runner(),
     persist_result=False,
     validate_parameters=True,
+    on_completion=[measured],
+    on_failure=[measured],
 )
 def collection(output: str, inbox: str | None = None) -> CollectionSummary:
     """Take every new answer once, and post it whole.

@@ -1,6 +1,7 @@
-"""Decisions: what a person may decide between two runs. They are no flows: each is one write to the ledger."""
+"""Decisions: what a person may decide between two runs; no flows, each is one write to the ledger."""
 
-from tasks.operations import approve, correct, resend
+from tasks.approvals import approve
+from tasks.operations import correct, resend
 from tasks.releases import release
 
 __all__ = ["approve", "correct", "release", "resend"]

@@ -6,7 +6,7 @@ step in `tasks`; this page only says in which order.
 
 from prefect import flow
 
-from flows.story import every, run_name, runner
+from flows.story import every, measured, run_name, runner
 from schemas.shards import Arrivals, MonthSummary, gather
 from tasks import filing, steps
 
@@ -17,6 +17,8 @@ from tasks import filing, steps
     task_runner=runner(),
     persist_result=False,
     validate_parameters=True,
+    on_completion=[measured],
+    on_failure=[measured],
 )
 def month_end(
     month: str | None,

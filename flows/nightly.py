@@ -8,12 +8,18 @@ from prefect import flow
 from prefect.client.schemas import State
 from prefect.states import Failed
 
-from flows.story import every, runner
+from flows.story import every, measured, runner
 from schemas.operations import NightlySummary
 from tasks import keeping
 
 
-@flow(name="nightly", task_runner=runner(), persist_result=False)
+@flow(
+    name="nightly",
+    task_runner=runner(),
+    persist_result=False,
+    on_completion=[measured],
+    on_failure=[measured],
+)
 def nightly() -> NightlySummary | State[NightlySummary]:
     """Read the kept files back, renew the worklist, and look for months and runs that are missing."""
     verified = every(keeping.verify_month, keeping.months_to_verify())

@@ -1,18 +1,30 @@
-"""Story: what every flow needs: its name in a list of runs, who runs its steps, one step for many shards."""
+"""Story: what every flow needs: its name in a list of runs, its figures, its runners, its shards."""
 
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, TypeVar
 
-from prefect import runtime
+from prefect import Flow, runtime
+from prefect.client.schemas import FlowRun, State
 from prefect.futures import wait
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from schemas.settings import load_settings
+from tasks import watching
+from tasks.database import exists
 from tasks.months import service_month
 
 Result = TypeVar("Result")
+
+
+def measured(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Leave fresh figures for the alarms when a run is over, however it ended: a hook of the flows.
+
+    Where there is no ledger yet, as after a preview, there is nothing to tell.
+    """
+    if exists(load_settings().ledger_url):
+        watching.measure()
 
 
 def run_name() -> str:

@@ -6,7 +6,7 @@ and missing, nothing leaves.
 
 from prefect import flow
 
-from flows.story import every, run_name, runner
+from flows.story import every, measured, run_name, runner
 from schemas.deliveries import SubmissionSummary
 from tasks import submitting
 
@@ -17,6 +17,8 @@ from tasks import submitting
     task_runner=runner(),
     persist_result=False,
     validate_parameters=True,
+    on_completion=[measured],
+    on_failure=[measured],
 )
 def submission(
     month: str | None, output: str, outbox: str | None = None, zone: str = "UTC"

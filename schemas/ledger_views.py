@@ -21,8 +21,13 @@ _REMITTANCE_CLAIM: Final = TABLES["remittance_claim"]
 _POSTING: Final = TABLES["posting"]
 
 
-def books(as_of: date) -> dict[str, sa.Select[Any]]:
-    """Ask for everything that was known and dated on the evening (UTC) of a day, frame by frame."""
+def books(as_of: date, dated_until: date = date.max) -> dict[str, sa.Select[Any]]:
+    """Ask for everything that was known on the evening (UTC) of a day, frame by frame.
+
+    Args:
+        dated_until: The last payment date that counts: the day itself for a period that is closed, none for
+            today, because remittances announce payments of the next days.
+    """
     evening = datetime.combine(as_of + timedelta(days=1), datetime.min.time(), UTC)
     files = sa.select(_FILE.c.id).where(_FILE.c.received_at < evening)
     remittances = sa.select(_REMITTANCE.c.id).where(_REMITTANCE.c.inbound_file_id.in_(files))
@@ -39,7 +44,7 @@ def books(as_of: date) -> dict[str, sa.Select[Any]]:
         "claims": _claims(evening),
         "lines": _lines(evening),
         "events": _events(evening),
-        "postings": _postings(as_of, evening),
+        "postings": _postings(dated_until, evening),
         "files": _files().where(_FILE.c.received_at < evening),
         "answers": _answers().where(_FILE.c.received_at < evening),
         "remittances": _remittances().where(_FILE.c.received_at < evening),
@@ -52,7 +57,7 @@ def books(as_of: date) -> dict[str, sa.Select[Any]]:
         "interchanges": _interchanges(evening),
         "corrections": _corrections(evening),
         "runs": _runs(evening),
-        "deposits": _deposits(as_of),
+        "deposits": _deposits(dated_until),
     }
 
 
@@ -102,14 +107,14 @@ def _events(evening: datetime) -> sa.Select[Any]:
     return sa.select(*columns).where(event.c.at < evening)
 
 
-def _postings(as_of: date, evening: datetime) -> sa.Select[Any]:
+def _postings(dated_until: date, evening: datetime) -> sa.Select[Any]:
     names = (
         *("posted_on", "recorded_at", "account", "amount", "claim_id", "line_number", "remittance_id"),
         *("remittance_claim_id", "group_code", "reason_code", "reference"),
     )
     columns = (_POSTING.c.id.label("posting_id"), *(_POSTING.c[name] for name in names))
     # What was dated in a period that had been closed before it was known belongs to a later report.
-    return sa.select(*columns).where(_POSTING.c.posted_on <= as_of, _POSTING.c.recorded_at < evening)
+    return sa.select(*columns).where(_POSTING.c.posted_on <= dated_until, _POSTING.c.recorded_at < evening)
 
 
 def _files() -> sa.Select[Any]:
@@ -189,8 +194,8 @@ def _runs(evening: datetime) -> sa.Select[Any]:
     )
 
 
-def _deposits(as_of: date) -> sa.Select[Any]:
+def _deposits(dated_until: date) -> sa.Select[Any]:
     deposit = TABLES["deposit"]
     names = ("deposited_on", "amount", "trace_number", "company_id", "description")
     columns = (deposit.c.id.label("deposit_id"), *(deposit.c[name] for name in names))
-    return sa.select(*columns).where(deposit.c.deposited_on <= as_of)
+    return sa.select(*columns).where(deposit.c.deposited_on <= dated_until)

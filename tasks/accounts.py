@@ -11,10 +11,10 @@ import sqlalchemy as sa
 
 import schemas.ledger_answers  # noqa: F401  its tables belong to the ledger
 from schemas.ledger import ADJUDICATED, BUILT, ENDED, SENT, UtcDateTime
-from tasks.claim_states import CLAIM, INTERCHANGE, TABLES, instant, transition
+from tasks.claim_states import CLAIM, INTERCHANGE, TABLES, VOIDING, instant, transition
 from tasks.database import insert, query, staged
 from tasks.matching import prove_sent
-from tasks.registration import CLAIM_LINE, VOIDING
+from tasks.registration import CLAIM_LINE
 
 POSTING: Final = TABLES["posting"]
 REMITTANCE: Final = TABLES["remittance"]

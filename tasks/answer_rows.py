@@ -115,7 +115,7 @@ def of_groups(answers: Answers, known: pl.DataFrame) -> pl.DataFrame:
 
 
 def of_batches(answers: Answers, known: pl.DataFrame, statuses: pl.DataFrame) -> pl.DataFrame:
-    """Add to the rows of a 277CA the file of ours whose batch it names, by a number that ends with the set's."""
+    """Add to the rows of a 277CA the file of ours whose batch it names; the number of the set ends it."""
     placed = statuses.join(_senders(answers), on="transaction", how="left", maintain_order="left")
     return _tied(placed, known, pl.col("batch_number").str.head(-DIGITS_OF_SET), pl.col("batch_id"))
 

@@ -1,13 +1,12 @@
 """Approvals: whose word a month's files need before they leave, and whose word they have.
 
-`tasks.submitting` asks before it sends, `tasks.operations` writes down what a person said. The thresholds are
-settings; an approval is for exact bytes, so a file that changes needs a new one.
+`tasks.submitting` asks before it sends; the console calls `approve` through `flows.decisions`. The thresholds
+are settings; an approval is for exact bytes, so a file that changes needs a new one.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,11 +14,13 @@ import polars as pl
 import sqlalchemy as sa
 
 import schemas.ledger_ops  # noqa: F401  its tables belong to the ledger
+from schemas.decisions import Approved
 from schemas.errors import Refused
-from schemas.settings import Settings
+from schemas.settings import Settings, load_settings
 from tasks import database
 from tasks.claim_states import INTERCHANGE, TABLES
 from tasks.ledger import MONTH_RUN, Ledger
+from tasks.months import first_day
 from tasks.storage import storage_at
 
 APPROVAL: Final = TABLES["approval"]
@@ -139,8 +140,8 @@ def why_approval_is_needed(found: MonthOfFiles, settings: Settings) -> str | Non
         ),
         (
             _above(found.quarantine_share, settings.approval_over_quarantine_share),
-            f"{found.quarantine_share:.1%} of the rows of {found.month:%Y-%m} are in quarantine, which is more "
-            f"than RPMCLAIMS_APPROVAL_OVER_QUARANTINE_SHARE ({settings.approval_over_quarantine_share})",
+            f"{found.quarantine_share:.1%} of the rows of {found.month:%Y-%m} are in quarantine, which is "
+            f"more than RPMCLAIMS_APPROVAL_OVER_QUARANTINE_SHARE ({settings.approval_over_quarantine_share})",
         ),
     ):
         if is_above:
@@ -150,3 +151,43 @@ def why_approval_is_needed(found: MonthOfFiles, settings: Settings) -> str | Non
 
 def _above(figure: Decimal | int, threshold: Decimal | int | None) -> bool:
     return threshold is not None and figure > threshold
+
+
+def approve(month: str, output: str | None, by: str) -> Approved:
+    """Let the unsent files of a month leave, exactly as they are now, on the word of a second person.
+
+    Raises:
+        Refused: If nothing waits, or the approver is the one who started the run.
+    """
+    settings = load_settings()
+    approver = signature(by)
+    with Ledger(settings.ledger_url) as ledger:
+        ledger.upgrade()
+        found = month_of_files(ledger, first_day(month), output)
+        waiting = found.files.filter(pl.col("state").is_in(["written", "sending"]))
+        if waiting.is_empty():
+            raise Refused(f"No file of {month} waits to be sent, so there is nothing to approve.")
+        if found.started_by and approver.casefold() == found.started_by.casefold():
+            raise Refused(
+                f"{found.started_by} started the month-end of {month}; somebody else must approve its files."
+            )
+        rows = waiting.select("interchange_id", "sha256").to_dicts()
+        said = {"approved_by": approver, "entered_by": settings.operator, "at": settings.clock()}
+        with database.writing(ledger.engine) as connection:
+            words = database.upsert(connection, APPROVAL).values([{**row, **said} for row in rows])
+            connection.execute(words.on_conflict_do_nothing(index_elements=["interchange_id", "sha256"]))
+    return Approved(
+        month=month,
+        approved_by=approver,
+        files=dict(waiting.select("file_name", "sha256").iter_rows()),
+        claim_count=int(waiting["claim_count"].sum()),
+        total_charge=Decimal(waiting["total_charge"].sum()),
+    )
+
+
+def signature(by: str) -> str:
+    """Take a name as somebody signs with it."""
+    name = " ".join(by.split())[:64]
+    if not name:
+        raise Refused("Say who decides: --by NAME.")
+    return name

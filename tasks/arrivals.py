@@ -77,10 +77,14 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
     lines = answers.lines.join(of_claim, on="claim")
     adjustments = answers.adjustments.join(of_claim, on="claim")
     plbs = answers.provider_adjustments
+    # Lines that are paid something else than their claim, without a reason at claim level.
+    unlike_lines = answers.findings.filter(rule="claim_lines_balance")["segment"]
     broken = pl.concat(
         [
             answers.claims.filter(
-                ~pl.col("is_balanced") | _is_unlike_lines() | is_too_large("charge", "paid")
+                ~pl.col("is_balanced")
+                | pl.col("segment").is_in(unlike_lines.implode())
+                | is_too_large("charge", "paid")
             ),
             lines.filter(~pl.col("is_balanced") | is_too_large("charge", "paid")),
             adjustments.filter(is_too_large("amount")),
@@ -118,12 +122,6 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
         .with_columns(pl.col("content").map_batches(digests).alias("content_sha256"))
         .drop("content", "numbers", "sent_on", "paid", "withheld")
     )
-
-
-def _is_unlike_lines() -> pl.Expr:
-    """Tell where the lines are paid something else than the claim, without a reason at claim level."""
-    paid = pl.col("paid").cast(pl.Decimal(38, 2)).fill_null(pl.lit(0, pl.Decimal(38, 2)))
-    return (pl.col("lines_paid") != paid).fill_null(value=False)
 
 
 def is_too_large(*columns: str) -> pl.Expr:

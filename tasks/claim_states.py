@@ -19,6 +19,11 @@ CLAIM: Final = TABLES["claim"]
 CLAIM_EVENT: Final = TABLES["claim_event"]
 INTERCHANGE: Final = TABLES["interchange"]
 
+# The natural key of a claim; versions of one claim share it, and their numbers up to the last character.
+KEY: Final = ("billing_npi", "member_id", "service_month", "code_family")
+VERSION_CHARACTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+ORIGINAL, REPLACEMENT, VOIDING = "1", "7", "8"  # CLM05-3
+
 NO_DATA: Final = pl.lit("{}")
 
 

@@ -12,6 +12,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from schemas.answers import Answers, Arrival, CollectedFile, CollectionRun, CollectionSummary
+from schemas.crashpoints import crashpoint
 from schemas.errors import Refused
 from schemas.settings import load_settings
 from tasks import translate
@@ -87,10 +88,12 @@ def _collect(arrival: Arrival, run: CollectionRun, ledger: Ledger) -> CollectedF
     sha256 = hashlib.sha256(data).hexdigest()
     kept = storage_at(run.folder)
     kept.create(sha256, data)
+    crashpoint("answer kept")
     name = arrival.key
     file = ArrivedFile(sha256, name, arrival.origin, kept.uri_of(sha256), len(data), run.at)
     answers = translate.read_answers(data, name)
     collected = post_file(ledger.engine, file, answers, _sent(ledger, answers))
+    crashpoint("answer posted")
     LOG.info("%s: %s, %s", name, collected.kind, collected.state)
     return collected
 

@@ -6,7 +6,6 @@ lock. A write therefore reads what it decides on and nothing can change undernea
 stand behind that. Readers never wait.
 """
 
-import fcntl
 import sqlite3
 import threading
 import time
@@ -26,7 +25,6 @@ from schemas.errors import OutsideFailed
 from schemas.ledger import Money, UtcDateTime
 
 WRITER_LOCK: Final = 837_001  # any number, the same in every process
-ALONE_LOCK: Final = 837_002
 WAIT_SECONDS: Final = 120  # a writer's turn is seconds; past this something is stuck
 _UPGRADING: Final = threading.Lock()  # Alembic keeps its context in a global of the process
 
@@ -50,6 +48,12 @@ def connect(url: str) -> sa.Engine:
     return sa.create_engine(
         address, hide_parameters=True, pool_pre_ping=True, connect_args={"options": options}
     )
+
+
+def exists(url: str) -> bool:
+    """Tell whether a ledger can be there: a SQLite file is made by the first run."""
+    address = sa.make_url(url)
+    return address.get_backend_name() != "sqlite" or Path(str(address.database)).exists()
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
@@ -84,29 +88,6 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Look at one consistent state of the ledger."""
     with _plain_errors(), engine.connect() as connection:
         yield connection
-
-
-@contextmanager
-def alone(engine: sa.Engine) -> Iterator[None]:
-    """Keep every other process and thread out of the same block, without keeping them from writing.
-
-    The operating system or the server lets go when the process ends, however it ends.
-    """
-    if engine.dialect.name == "sqlite":
-        beside = Path(f"{engine.url.database}.alone")
-        with beside.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-        return
-    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
-    with _plain_errors(), autocommit.connect() as connection:
-        connection.execute(sa.text("SET lock_timeout = 0"))
-        connection.execute(sa.select(sa.func.pg_advisory_lock(ALONE_LOCK)))
-        try:
-            yield
-        finally:
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(ALONE_LOCK)))
-            connection.execute(sa.text("RESET lock_timeout"))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from billing.reference import tables
 from schemas.errors import OutsideFailed, Refused
 from schemas.operations import Check
 from schemas.settings import Settings, SettingsError, load_settings
-from tasks.database import connect, migrations, reading
+from tasks.database import connect, exists, migrations, reading
 from tasks.exchange import mailbox_at
 from tasks.schedules import api_url
 from tasks.storage import storage_at
@@ -96,7 +96,7 @@ def _settings(settings: Settings) -> Iterator[Check]:
 
 
 def _programs(_: Settings) -> Iterator[Check]:
-    """Compare with what the project pins, because a wrong pair of Prefect and FastAPI fails only at run time."""
+    """Compare with what the project pins: a wrong pair of Prefect and FastAPI fails only at run time."""
     wanted = [Requirement(text) for text in requires("rpm-claims") or [] if "extra ==" not in text]
     found = {one.name: _version(one.name) for one in wanted}
     wrong = [
@@ -137,9 +137,8 @@ def _disk(settings: Settings) -> Iterator[Check]:
 
 
 def _ledger(settings: Settings) -> Iterator[Check]:
-    url = sa.make_url(settings.ledger_url)
-    where = url.render_as_string(hide_password=True)
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+    where = sa.make_url(settings.ledger_url).render_as_string(hide_password=True)
+    if not exists(settings.ledger_url):
         yield _unset("ledger", f"{where} is not there yet; the first run makes it")
         return
     engine = connect(settings.ledger_url)

@@ -38,7 +38,7 @@ class Mailbox(ABC):
         if not is_new and hashlib.sha256(self.fetch(name)).hexdigest() != sha256:
             raise Refused(
                 f"{self.uri}/{name} is there with other content, so nothing was sent. "
-                "Find out who put it there; move it away, or point RPMCLAIMS_OUTBOX elsewhere, and submit again."
+                "Find out who put it there, move it away, and submit again."
             )
         return Receipt(uri=f"{self.uri}/{name}", sha256=sha256, size=len(data), was_there=not is_new)
 
@@ -47,7 +47,7 @@ class Mailbox(ABC):
         """List what lies there under a finished name, sorted by name."""
 
     def list(self, quiet_seconds: float = QUIET_SECONDS) -> list[StoredObject]:
-        """List the whole files by name: none in a folder below, none that still grows or is named as a part."""
+        """List whole files by name: none in a folder below, none that still grows or is named a part."""
         first = self._look()
         if not first or self._is_atomic():
             return first

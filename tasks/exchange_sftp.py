@@ -142,7 +142,7 @@ def _login(uri: str, settings: Settings) -> tuple[str, dict[str, Any]]:
         ) from None
     except (ValueError, asyncssh.KeyImportError):
         raise Refused(
-            "RPMCLAIMS_SFTP_HOST_KEY or RPMCLAIMS_SFTP_KEY_FILE is not a key: the first is a public key such as "
+            "RPMCLAIMS_SFTP_HOST_KEY or RPMCLAIMS_SFTP_KEY_FILE is not a key: the first is a public key, "
             "ssh-ed25519 AAAA…, the second names an OpenSSH private key without a passphrase."
         ) from None
     login = {
@@ -179,5 +179,6 @@ def _ours(uri: str, error: Exception) -> StorageError:
     if isinstance(error, asyncssh.SFTPError) and not isinstance(error, lost):
         return StorageError(f"The server refused {uri} ({type(error).__name__}).")
     return Unreachable(
-        f"The server of {uri} did not answer or broke off ({type(error).__name__}); try again, and check the address."
+        f"The server of {uri} did not answer or broke off ({type(error).__name__}); "
+        "try again, and check the address."
     )

@@ -19,14 +19,16 @@ from tasks.filing import open_ledger
 from tasks.step import LOG, step
 from tasks.steps import reference
 from tasks.storage import NotFound, storage_at
-from tasks.telemetry import metrics_file, write_metrics
 from tasks.watching import look
 
 INBOUND_FILE: Final = TABLES["inbound_file"]
 # A claim may be filed for a year after its month, and an appeal take some months more.
 KEPT_UNDER_WATCH: Final = timedelta(days=500)
 # What waits because somebody must run, start or mend something, and not because a payer is slow.
-ALARMING: Final = ("month_missing", "run_without_end", "schedule_late", "schedule_failed", "server_silent")
+ALARMING: Final = (
+    *("month_missing", "run_without_end", "schedule_late", "schedule_failed", "schedule_without_end"),
+    "server_silent",
+)
 
 
 @step("months-to-verify")
@@ -100,10 +102,9 @@ def refresh_worklist() -> list[int]:
 
 @step("report-night")
 def report_night(verified: list[VerifiedMonth], items: list[int]) -> NightlySummary:
-    """Put together what the night found, and leave the gauges for the alarms."""
+    """Put together what the night found."""
     with open_ledger() as ledger:
         status = look(ledger, load_settings())
-    write_metrics(status, metrics_file())
     opened, still_open = items
     return NightlySummary(
         files=sum(month.files for month in verified),

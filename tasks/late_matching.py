@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 import sqlalchemy as sa
 
+from schemas.crashpoints import crashpoint
 from schemas.errors import Refused
 from tasks.accounts import charge_claims, charge_sent_claims, close_ended_claims, settle_claims
 from tasks.answer_rows import WORDS
@@ -42,6 +43,7 @@ def match_again(engine: sa.Engine, at: datetime) -> int:
         _adopt(connection, found, at)
         charge_sent_claims(connection, at)
         close_ended_claims(connection, at)
+        crashpoint("matches not committed")
     return answers + found.height
 
 

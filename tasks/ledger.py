@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from schemas.crashpoints import crashpoint
 from tasks import claim_states, database, interchanges, registration
-from tasks.claim_states import CLAIM, INTERCHANGE, TABLES
+from tasks.claim_states import CLAIM, INTERCHANGE, TABLES, VOIDING
 from tasks.database import LedgerError, query
 from tasks.registration import CLAIM_LINE, Registration
 
@@ -118,9 +118,7 @@ class Ledger:
             ControlBreak: If claims and lines do not add up, or a claim number comes twice.
         """
         with database.writing(self.engine) as connection:
-            registered = registration.register(
-                connection, claims, lines, month=month, source=source, at=at
-            )
+            registered = registration.register(connection, claims, lines, month=month, source=source, at=at)
             crashpoint("claims not committed")
             return registered
 
@@ -163,7 +161,7 @@ class Ledger:
         """Return the lines of the live claims of a month: lines.csv, columns and order."""
         with database.reading(self.engine) as connection:
             # What is being taken back at the payer is not billed any more.
-            return _lines(connection, *_live(month, source), CLAIM.c.frequency_code != registration.VOIDING)
+            return _lines(connection, *_live(month, source), CLAIM.c.frequency_code != VOIDING)
 
     def open_corrections(self, month: date, source: str) -> int:
         """Count the sent claims of a month and source that the input no longer supports."""
@@ -224,7 +222,7 @@ class Ledger:
             .join(original, original.c.claim_number == CLAIM.c.original_claim_number)
             .join(INTERCHANGE, INTERCHANGE.c.id == original.c.interchange_id)
             .where(CLAIM.c.interchange_id == interchange_id)
-            .where(CLAIM.c.frequency_code == registration.VOIDING)
+            .where(CLAIM.c.frequency_code == VOIDING)
         )
         with database.reading(self.engine) as connection:
             return query(connection, statement)

@@ -1,4 +1,4 @@
-"""Operations: what people decide about files and claims, checked and written down with who, when and why.
+"""Operations: what people decide about claims that left, checked and written down with who, when and why.
 
 The console calls these through `flows.decisions`; they start no flow. What a decision leads to happens where
 it always does: a successor of a claim is built and filed by the next month-end and sent by the submission.
@@ -18,19 +18,17 @@ from sqlalchemy import RowMapping
 
 import schemas.ledger_answers  # noqa: F401  its tables belong to the ledger
 from billing.reference.tables import in_effect
-from schemas.decisions import Approved, Corrected, Resent
+from schemas.decisions import Corrected, Resent
 from schemas.errors import Refused
 from schemas.ledger import ADJUDICATED, BUILT, ENDED, REJECTED
 from schemas.settings import load_settings
 from tasks import database
-from tasks.approvals import APPROVAL, month_of_files
-from tasks.claim_states import CLAIM, TABLES
+from tasks.approvals import signature
+from tasks.claim_states import CLAIM, KEY, REPLACEMENT, TABLES, VOIDING
 from tasks.filing import open_ledger
 from tasks.ledger import CORRECTION
-from tasks.months import first_day
-from tasks.registration import CLAIM_LINE, KEY, REPLACEMENT, VOIDING
 from tasks.steps import reference
-from tasks.versions import succeed
+from tasks.versions import CLAIM_LINE, succeed
 
 REMITTANCE_CLAIM: Final = TABLES["remittance_claim"]
 REMITTANCE_REMARK: Final = TABLES["remittance_remark"]
@@ -40,38 +38,6 @@ ATTEMPTS: Final = 3  # the first and two more; what fails three times needs anot
 LINE_FACTS: Final = ("line_number", "code", "modifiers", "units", "date_of_service", "charge")
 
 _FILED_NEXT: Final = "The next month-end of {month} files it, and `rpmclaims submit` delivers it."
-
-
-def approve(month: str, output: str | None, by: str) -> Approved:
-    """Let the unsent files of a month leave, exactly as they are now, on the word of a second person.
-
-    Raises:
-        Refused: If nothing waits, or the approver is the one who started the run.
-    """
-    settings = load_settings()
-    approver = _name(by)
-    with open_ledger() as ledger:
-        ledger.upgrade()
-        found = month_of_files(ledger, first_day(month), output)
-        waiting = found.files.filter(pl.col("state").is_in(["written", "sending"]))
-        if waiting.is_empty():
-            raise Refused(f"No file of {month} waits to be sent, so there is nothing to approve.")
-        if found.started_by and approver.casefold() == found.started_by.casefold():
-            raise Refused(
-                f"{found.started_by} started the month-end of {month}; somebody else must approve its files."
-            )
-        rows = waiting.select("interchange_id", "sha256").to_dicts()
-        said = {"approved_by": approver, "entered_by": settings.operator, "at": settings.clock()}
-        with database.writing(ledger.engine) as connection:
-            words = database.upsert(connection, APPROVAL).values([{**row, **said} for row in rows])
-            connection.execute(words.on_conflict_do_nothing(index_elements=["interchange_id", "sha256"]))
-    return Approved(
-        month=month,
-        approved_by=approver,
-        files=dict(waiting.select("file_name", "sha256").iter_rows()),
-        claim_count=int(waiting["claim_count"].sum()),
-        total_charge=Decimal(waiting["total_charge"].sum()),
-    )
 
 
 def correct(claim_number: str, is_void: bool, by: str | None, why: str | None) -> Corrected:
@@ -90,7 +56,7 @@ def correct(claim_number: str, is_void: bool, by: str | None, why: str | None) -
         decided = by is not None or why is not None or not is_part_b
         new_number = None
         if decided:
-            actor, reason = _name(by or settings.operator), _reason(why)
+            actor, reason = signature(by or settings.operator), _reason(why)
             if not is_part_b:
                 _require_payer_number(claim)
                 frequency = VOIDING if is_void else REPLACEMENT
@@ -107,7 +73,7 @@ def resend(claim_number: str, by: str, why: str) -> Resent:
         Refused: If the payer has it, or decided it; if the filing limit passed; or after three attempts.
     """
     settings = load_settings()
-    actor, reason = _name(by), _reason(why)
+    actor, reason = signature(by), _reason(why)
     with open_ledger() as ledger, database.writing(ledger.engine) as connection:
         claim = _live_claim(connection, claim_number)
         _require_undecided(connection, claim)
@@ -128,14 +94,6 @@ def resend(claim_number: str, by: str, why: str) -> Resent:
         attempt=attempt,
         next_step=_FILED_NEXT.format(month=f"{claim['service_month']:%Y-%m}"),
     )
-
-
-def _name(by: str) -> str:
-    """Take a name as somebody signs with it."""
-    name = " ".join(by.split())[:64]
-    if not name:
-        raise Refused("Say who decides: --by NAME.")
-    return name
 
 
 def _reason(why: str | None) -> str:
@@ -198,8 +156,8 @@ def _require_cause(claim: RowMapping, correction: RowMapping | None, is_void: bo
 def _require_payer_number(claim: RowMapping) -> None:
     if not claim["payer_claim_number"]:
         raise Refused(
-            f"The payer's own number of claim {claim['claim_number']} is not known, and a correction must name "
-            "it (REF*F8). Collect the remittance that holds it."
+            f"The payer's own number of claim {claim['claim_number']} is not known, and a correction must "
+            "name it (REF*F8). Collect the remittance that holds it."
         )
 
 

@@ -11,6 +11,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from schemas.answers import Answers, CollectedFile
+from schemas.crashpoints import crashpoint
 from tasks.answering import Answered, answered_files, record_answers
 from tasks.arrivals import ArrivedFile, Identity, identify, judged
 from tasks.claim_states import TABLES
@@ -72,6 +73,7 @@ def post_file(engine: sa.Engine, file: ArrivedFile, answers: Answers, sent: pl.D
         collected = _collected(file, identity, stated, remitted, answered)
         collected = collected.model_copy(update={"errors": answers.findings.filter(severity="error").height})
         _finish(connection, file_id, collected, _own_findings(answers.findings, stated, answered))
+        crashpoint("answer not committed")
     return collected
 
 

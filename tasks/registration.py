@@ -13,12 +13,16 @@ import polars as pl
 import sqlalchemy as sa
 
 from schemas.errors import require_equal
-from schemas.ledger import ADJUDICATED, BUILT, REJECTED, REPLACED, VOID
+from schemas.ledger import BUILT, REJECTED, REPLACED, VOID
 from tasks.claim_states import (
     CLAIM,
-    CLAIM_EVENT,
     INTERCHANGE,
+    KEY,
+    ORIGINAL,
+    REPLACEMENT,
     TABLES,
+    VERSION_CHARACTERS,
+    VOIDING,
     append_events,
     instant,
     move,
@@ -26,10 +30,10 @@ from tasks.claim_states import (
 )
 from tasks.corrections import ACTOR, changed, post_corrections, withdrawn
 from tasks.database import insert, query, staged
+from tasks.versions import reinstate
 
 CLAIM_LINE: Final = TABLES["claim_line"]
 
-KEY: Final = ("billing_npi", "member_id", "service_month", "code_family")
 CLAIM_COLUMNS: Final = (
     *KEY,
     *("patient_id", "rendering_npi", "payer_id", "payer_kind", "submitter_id", "receiver_id", "usage"),
@@ -42,8 +46,6 @@ LINE_COLUMNS: Final = (
     *("allowed_estimate", "medicare_estimate", "patient_estimate", "counted_seconds"),
 )
 NOT_YET_SENT: Final = ("reserved", "written")
-ORIGINAL, REPLACEMENT, VOIDING = "1", "7", "8"  # CLM05-3
-VERSION_CHARACTERS: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,9 @@ def withdraw_missing(
     void_interchanges(connection, unsent["interchange_id"].drop_nulls())
     event_key = pl.format("withdrawn:{}:{}", "claim_number", "state_version")
     move(connection, voided, VOID, actor=ACTOR, at=at, dedupe=event_key)
-    reinstated = _reinstate(connection, voided.filter(pl.col("frequency_code") == REPLACEMENT), at)
-    told = pl.concat([sent.select("id", "claim_number"), reinstated.select("id", "claim_number")])
+    given_up = voided.filter(pl.col("frequency_code") == REPLACEMENT)
+    reinstated = reinstate(connection, given_up, actor=ACTOR, at=at)
+    told = pl.concat([sent.select("id", "claim_number"), reinstated])
     post_corrections(connection, told["id"], withdrawn(connection, told), at)
     return missing.select(
         "claim_number", outcome=pl.when("is_void").then(pl.lit("void")).otherwise(pl.lit("corrected"))
@@ -143,24 +146,6 @@ _LIVE_COLUMNS: Final = (
     CLAIM.c.interchange_id,
     INTERCHANGE.c.state.label("interchange_state"),
 )
-
-
-def _reinstate(connection: sa.Connection, voided: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """Let the version live again that the payer decided, where no payer took its replacement in."""
-    columns = (CLAIM.c[name] for name in ("id", "claim_number", *KEY, "version", "state", "state_version"))
-    with staged(connection, voided.select(KEY)) as keys:
-        decided = query(
-            connection,
-            sa.select(*columns)
-            .select_from(keys)
-            .join(CLAIM, sa.and_(*(CLAIM.c[name] == keys.c[name] for name in KEY)))
-            .join(CLAIM_EVENT, CLAIM_EVENT.c.claim_id == CLAIM.c.id)
-            .where(CLAIM_EVENT.c.from_state == ADJUDICATED, CLAIM_EVENT.c.to_state == REPLACED),
-        )
-    latest = decided.sort("version").unique(KEY, keep="last", maintain_order=True)
-    event_key = pl.format("reinstated:{}:{}", "claim_number", "state_version")
-    move(connection, latest, ADJUDICATED, actor=ACTOR, at=at, dedupe=event_key)
-    return latest
 
 
 def _check(claims: pl.DataFrame, lines: pl.DataFrame, month: date) -> None:

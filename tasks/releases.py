@@ -1,4 +1,4 @@
-"""Releases: a person lets a hold, a refused row or an item of the worklist through, and the next run honours it.
+"""Releases: a person lets a hold, a refused row or a worklist item through; the next run honours it.
 
 The console calls `release` through `flows.decisions`; the month-end asks for the open releases of its month.
 Which reasons may be released is a table of `billing.releases`.
@@ -20,6 +20,7 @@ from schemas.decisions import Released
 from schemas.errors import Refused
 from schemas.settings import load_settings
 from tasks import database
+from tasks.approvals import signature
 from tasks.claim_states import TABLES
 from tasks.ledger import Ledger
 from tasks.months import first_day
@@ -41,9 +42,9 @@ def release(subject: str, month: str | None, output: str | None, by: str, why: s
         Refused: If nothing is held under the subject, or a reason is not a person's to release.
     """
     settings = load_settings()
-    actor, reason = " ".join(by.split())[:64], why.strip()
-    if not actor or not reason:
-        raise Refused("Say who decides and why: --by NAME --reason TEXT.")
+    actor, reason = signature(by), why.strip()
+    if not reason:
+        raise Refused("Say why: --reason TEXT. It stays with the release.")
     decision = {"why": reason, "released_by": actor, "entered_by": settings.operator, "at": settings.clock()}
     with Ledger(settings.ledger_url) as ledger:
         ledger.upgrade()
@@ -93,7 +94,9 @@ def _held(storage: Storage, subject: str, month: str) -> list[tuple[str, str]]:
         ]
     )
     if found.is_empty():
-        raise Refused(f"Nothing of {month} is held or refused under that id; see holds.csv and quarantine.csv.")
+        raise Refused(
+            f"Nothing of {month} is held or refused under that id; see holds.csv and quarantine.csv."
+        )
     fixed = found.join(releasable(), on=["kind", "code"], how="anti")
     if not fixed.is_empty():
         code, step = fixed.select("code", "next_step").row(0)
@@ -102,7 +105,7 @@ def _held(storage: Storage, subject: str, month: str) -> list[tuple[str, str]]:
 
 
 def _table(storage: Storage, name: str) -> pl.DataFrame:
-    return pl.read_csv(storage.read(name), infer_schema=False, missing_utf8_is_empty_string=True)
+    return pl.read_csv(storage.read(name), infer_schema=False)
 
 
 def _release_item(ledger: Ledger, key: str, decision: dict[str, Any]) -> bool:

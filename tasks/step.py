@@ -28,6 +28,7 @@ from tasks.telemetry import shard_of, under_way
 
 # What a run tells people while it works; the console shows it, and Prefect keeps it beside the run.
 LOG: Final = logging.getLogger("rpmclaims")
+LOG.setLevel(logging.INFO)
 
 Inputs = ParamSpec("Inputs")
 Result = TypeVar("Result")

@@ -14,13 +14,13 @@ from schemas.crashpoints import crashpoint
 from schemas.deliveries import Delivery, OutgoingFile, SubmissionPlan, SubmissionSummary
 from schemas.errors import Refused
 from schemas.settings import Settings, load_settings
-from tasks import database
 from tasks.approvals import MonthOfFiles, month_of_files, why_approval_is_needed
 from tasks.exchange import mailbox_at
 from tasks.filing import open_ledger
 from tasks.months import service_month
 from tasks.step import LOG, step
 from tasks.storage import NotFound, storage_at
+from tasks.turns import alone
 
 
 @step("plan-submission")
@@ -106,7 +106,7 @@ def deliver_file(file: OutgoingFile, plan: SubmissionPlan) -> Delivery:
     Raises:
         Refused: If its bytes are not the ones that were checked, or another file bears its name outside.
     """
-    with open_ledger() as ledger, database.alone(ledger.engine):
+    with open_ledger() as ledger, alone(ledger.engine):
         if ledger.is_sent(file.interchange_id):
             return _delivery(file, "was_there", None)
         data = _checked_bytes(file, plan)

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from schemas.operations import Status
-from schemas.settings import load_settings
+from schemas.settings import Settings
 
 # The step under way in this thread, and the shard it is given.
 _STEP: Final[ContextVar[dict[str, str] | None]] = ContextVar("step", default=None)
@@ -87,24 +86,7 @@ def _run_of(record: logging.LogRecord) -> dict[str, str]:
     return {name: str(value) for name, value in said.items() if value is not None}
 
 
-def logging_environment(log_format: str) -> dict[str, str]:
-    """Give the variables with which Prefect writes our lines and its own as the settings want them."""
-    if log_format == "text":
-        return {}
-    return {
-        "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": f"{__name__}.{JsonLines.__name__}",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
-        "PREFECT_LOGGING_COLORS": "false",
-    }
-
-
-def metrics_file() -> Path:
-    """Say where the gauges are written."""
-    settings = load_settings()
-    return settings.metrics_file or settings.home / "metrics.prom"
-
-
-def write_metrics(status: Status, path: Path) -> None:
+def write_metrics(status: Status, settings: Settings) -> None:
     """Write the gauges of a status, whole or not at all; whoever collects them sees the last."""
     from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
@@ -138,5 +120,6 @@ def write_metrics(status: Status, path: Path) -> None:
     age = (status.at - oldest).total_seconds() if oldest else 0
     gauge("oldest_unanswered_file_age_seconds", "Since the oldest file left unanswered.").set(age)
     gauge("looked_timestamp_seconds", "When these gauges were taken.").set(status.at.timestamp())
+    path = settings.metrics_file or settings.home / "metrics.prom"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_to_textfile(str(path), registry)

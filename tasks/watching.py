@@ -14,13 +14,14 @@ import polars as pl
 
 from schemas.errors import Refused
 from schemas.operations import RunSeen, ScheduleSeen, Status, Waiting
-from schemas.settings import Settings
+from schemas.settings import Settings, load_settings
 from tasks import database
 from tasks.approvals import MonthOfFiles, month_of_files, why_approval_is_needed
 from tasks.counting import Facts
 from tasks.ledger import Ledger
 from tasks.months import first_day
 from tasks.schedules import ServerSilent, schedules
+from tasks.telemetry import write_metrics
 
 # The largest month takes minutes; a run that began longer ago and has not ended was killed.
 RUNS_END_WITHIN: Final = timedelta(hours=6)
@@ -58,13 +59,22 @@ def look(ledger: Ledger, settings: Settings) -> Status:
     )
 
 
+def measure() -> Status:
+    """Look at everything once, and leave the figures of it for the alarms."""
+    settings = load_settings()
+    with Ledger(settings.ledger_url) as ledger:
+        status = look(ledger, settings)
+    write_metrics(status, settings)
+    return status
+
+
 def _planned() -> tuple[list[ScheduleSeen] | None, list[Waiting]]:
     """Ask Prefect, by the real clock: that of the settings may stand still, the server's does not."""
     try:
         planned = schedules(datetime.now(UTC))
     except ServerSilent as silence:
         return None, [_operators("server_silent", "Prefect server", str(silence))]
-    return planned, late_or_failed(planned or [])
+    return planned, late_or_failed(planned or [], datetime.now(UTC))
 
 
 def missing_months(runs: Iterable[RunSeen], at: datetime, zone: str) -> list[Waiting]:
@@ -114,8 +124,8 @@ def _runs_without_end(runs: Iterable[RunSeen], at: datetime) -> list[Waiting]:
     ]
 
 
-def late_or_failed(planned: Iterable[ScheduleSeen]) -> list[Waiting]:
-    """List the deployments whose runs nobody takes, whose last run ended badly, and the paused ones."""
+def late_or_failed(planned: Iterable[ScheduleSeen], at: datetime) -> list[Waiting]:
+    """List the deployments whose runs nobody takes, whose last run ended badly or not, and the paused ones."""
     waiting = []
     for one in planned:
         name = one.deployment
@@ -126,6 +136,11 @@ def late_or_failed(planned: Iterable[ScheduleSeen]) -> list[Waiting]:
         if one.last_state in ENDED_BADLY:
             step = f"`rpmclaims retry {one.last_run}` repeats what failed; Prefect keeps what it said."
             waiting.append(_operators("schedule_failed", f"{name} has failed", step, since=one.last_at))
+        if one.last_state == "Running" and one.last_at and one.last_at < at - RUNS_END_WITHIN:
+            step = f"Its process was killed and it holds the next one's place: cancel run {one.last_run} in Prefect."
+            waiting.append(
+                _operators("schedule_without_end", f"{name} does not end", step, since=one.last_at)
+            )
         if one.is_paused:
             step = "Nothing starts it: resume it in Prefect, unless that is meant."
             waiting.append(_operators("schedule_paused", f"{name} is paused", step))

@@ -46,7 +46,7 @@ def demo(patients: int, seed: int, home: Path) -> int:
             ["submit", "--month", month, "--output", output, "--outbox", outbox],
             payer,
             ["collect", "--output", output, "--inbox", inbox],
-            ["bank", f"{inbox}/bank"],
+            ["bank", "--inbox", inbox],
             ["reconcile", "--month", month],
             ["worklist"],
         ):

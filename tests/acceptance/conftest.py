@@ -16,7 +16,7 @@ from infra.sandbox.month import make_month
 from infra.sandbox.payer import answer
 from infra.sandbox.servers import PostgresServer
 from tests.acceptance.afterwards import files_in
-from tests.acceptance.lone_runs import Practice
+from tests.acceptance.lone_runs import MONTH, Practice
 
 NewPractice = Callable[..., Practice]
 
@@ -90,6 +90,11 @@ def tiny_month(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source of a month of a dozen patients at two practices."""
     source = tmp_path_factory.mktemp("tiny") / "source"
     make_month(date(2026, 10, 1), patients=12, seed=5, out=source, file_format="csv", has_faults=False)
+    # In two files, so that one can come late.
+    first = source / "time-entries" / MONTH / "part-1.csv"
+    header, *entries = first.read_text().splitlines(keepends=True)
+    first.write_text("".join((header, *entries[::2])))
+    first.with_name("part-2.csv").write_text("".join((header, *entries[1::2])))
     return source
 
 

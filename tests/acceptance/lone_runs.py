@@ -26,7 +26,7 @@ NOW: Final = "2026-11-23T12:00:00+00:00"
 KILLED: Final = -9
 PATIENCE: Final = 180  # seconds for a run that takes two when the machine is idle
 # Imported once, before the fork: the product, and what it imports late.
-PRELOADED: Final = ("flows.month_end", "flows.submission", "tasks.storage_s3", "pyx12.x12n_document", "alembic.command")
+PRELOADED: Final = ("flows.month_end", "flows.submission", "flows.collection", "tasks.storage_s3", "pyx12.x12n_document", "alembic.command")
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(list(PRELOADED))

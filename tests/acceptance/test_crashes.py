@@ -11,6 +11,7 @@ from tests.acceptance.conftest import Chapter, NewPractice, Story
 from tests.acceptance.lone_runs import Practice
 
 ROOT = Path(__file__).parents[2]
+WITH_STEPS = ("steps", "filing", "submitting", "collecting")
 
 BEFORE_THE_LEDGER = (
     *("after open-month", "after pin", "after screen-snapshot", "after screen-entries", "after screen-readings"),
@@ -30,16 +31,22 @@ SUBMISSION = (
     *("after plan-submission", "sending marked", "draft .837", "file delivered", "receipt not committed"),
     "after deliver-file",
 )
+COLLECTION = (
+    *("after open-collection", "after list-inbox", "answer kept", "answer not committed", "answer posted"),
+    *("after collect-files", "matches not committed", "after match-again"),
+)
+
 
 def every_point_in_the_code() -> set[str]:
-    """Find the names of all crash points, those that every step has included."""
-    code = "\n".join(path.read_text() for room in ("tasks", "flows") for path in (ROOT / room).rglob("*.py"))
-    own = set(re.findall(r'crashpoint\("([^"]+)"\)', code))
-    return own | {f"after {name}" for name in re.findall(r'^@step\("([^"]+)"\)', code, re.MULTILINE)}
+    """Find the names of all crash points, those that every step of the three flows has included."""
+    code = "\n".join(path.read_text() for path in (ROOT / "tasks").glob("*.py"))
+    steps = "\n".join((ROOT / "tasks" / f"{name}.py").read_text() for name in WITH_STEPS)
+    own = re.findall(r'crashpoint\("([^"]+)"\)', code)
+    return {*own, *(f"after {name}" for name in re.findall(r'^@step\("([^"]+)"\)', steps, re.MULTILINE))}
 
 
 def test_every_crash_point_of_the_code_is_died_at() -> None:
-    died_at = {*BEFORE_THE_LEDGER, *IN_THE_LEDGER, *OUTPUTS, *SUBMISSION}
+    died_at = {*BEFORE_THE_LEDGER, *IN_THE_LEDGER, *OUTPUTS, *SUBMISSION, *COLLECTION}
     assert {point for point in died_at if not point.startswith("draft ")} == every_point_in_the_code()
     assert len(died_at) >= 20
 
@@ -94,6 +101,21 @@ def test_a_submission_that_dies_anywhere_and_runs_again_sends_each_file_once(
             assert practice.run("submission").is_done
             assert left_by_the_dead.items() <= marks_in(practice.delivered).items(), "a file was sent twice"
             assert files_in(practice.delivered) == undisturbed.delivered
+            assert_undisturbed(practice, undisturbed)
+            practice.assert_sound()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_collection_that_dies_anywhere_and_runs_again_posts_each_answer_once(
+    eve_of: NewPractice, story: Story, subtests: pytest.Subtests, kind: str
+) -> None:
+    undisturbed = story.after("collection", kind)
+    assert undisturbed.ledger["posting"]
+    for point in COLLECTION:
+        with subtests.test(point=point):
+            practice = eve_of("collection", kind, name=point)
+            assert practice.run("collection", point).is_killed
+            assert practice.run("collection").is_done
             assert_undisturbed(practice, undisturbed)
             practice.assert_sound()
 

@@ -86,6 +86,7 @@ def bucket(
         holds=pl.DataFrame(holds or [], schema=HOLDS, orient="row"),
         evidence=pl.DataFrame(),
         patients=pl.DataFrame(patients or [], schema=PATIENTS, orient="row"),
+        released=pl.DataFrame(),
     )
     return partial_funnel(billed, enrolled, OCTOBER)
 

@@ -157,8 +157,8 @@ def test_a_rejection_carries_its_codes_and_runs_against_timely_filing() -> None:
 
 def test_claims_of_a_refused_file_are_one_incident() -> None:
     made = Maker()
-    for _ in range(2):
-        made.line(made.claim("rejected"))
+    for contract in ("01112", "05102"):
+        made.line(made.claim("rejected", mac_contract=contract))
     file = _file(made, kind="TA1")
     made.add(
         "answers", file_id=file, kind="TA1", level="interchange", interchange_id=1, outcome="rejected",

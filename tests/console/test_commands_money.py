@@ -49,7 +49,7 @@ def _json(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) ->
 
 def test_both_readers_of_the_ledger_see_the_same_books(ledger: Ledger, numbers: list[str]) -> None:
     evening = datetime(2026, 12, 1, tzinfo=UTC)
-    by_console = read_books(ledger.engine, evening.date())
+    by_console = read_books(ledger.engine, evening.date(), evening.date())
     with database.reading(ledger.engine) as connection:
         by_tasks = read_books_of_tasks(connection, evening)
     for name, frame in vars(by_console).items():

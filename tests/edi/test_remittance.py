@@ -214,3 +214,10 @@ def test_a_version_4010_remittance_is_read_as_far_as_it_agrees() -> None:
     old = data.replace(b"005010X221A1", b"004010X091A1").replace(b"*^*00501*", b"*U*00401*")
     remittance = read_remittance(Document.read(old))
     assert remittance.claims.equals(read_remittance(Document.read(data)).claims)
+
+
+def test_tables_hold_nothing_that_only_balancing_needed() -> None:
+    remittance = read(PASS / "835_three_units_paid_as_two.edi")
+    columns = {column for name in TABLES for column in getattr(remittance, name).columns}
+    assert not [name for name in columns if name.endswith(("_text", "_unreadable"))]
+    assert not columns & {"adjusted", "lines_paid", "is_readable", "position"}

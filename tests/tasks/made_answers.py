@@ -1,4 +1,4 @@
-"""Made-up answers to the claims of `made_claims`: TA1, 999, 277CA and 835 as bytes, and a ledger that sent them."""
+"""Made-up answers to the claims of `made_claims`: TA1, 999, 277CA and 835 as bytes, and how to post them."""
 
 import hashlib
 from collections.abc import Sequence

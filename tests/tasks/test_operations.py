@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -11,12 +12,15 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from schemas.deliveries import SubmissionPlan
 from schemas.errors import Refused
 from tasks import database
+from tasks.approvals import approve
 from tasks.claim_states import CLAIM, TABLES
 from tasks.ledger import Ledger
-from tasks.operations import approve, correct, resend
-from tasks.registration import CLAIM_LINE
+from tasks.operations import correct, resend
+from tasks.submitting import plan_submission
+from tasks.versions import CLAIM_LINE
 from tests.tasks.made_claims import AT, OCTOBER, SOURCE, month
 
 FIRST = "R2610ABCDE0000001"
@@ -324,7 +328,7 @@ def test_after_the_filing_limit_a_claim_does_not_go_again(
     answer(ledger, FIRST, "rejected")
     monkeypatch.setenv("RPMCLAIMS_NOW", today)
     if is_late:
-        with pytest.raises(Refused, match="The time to file claim .* ended on 2027-10-20"):
+        with pytest.raises(Refused, match=r"The time to file claim \w+ ended on 2027-10-20"):
             resend(FIRST, "ann", "x")
     else:
         assert resend(FIRST, "ann", "x").attempt == 2
@@ -346,14 +350,13 @@ def test_an_open_twin_under_another_provider_blocks_a_claim_from_going_again(led
 def test_an_approval_is_for_exact_bytes_and_by_a_second_person(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tasks.submitting import plan_submission
-
+    plan_it: Callable[..., SubmissionPlan] = plan_submission.fn
     monkeypatch.setenv("RPMCLAIMS_APPROVAL_OVER_CLAIMS", "0")
     monkeypatch.setenv("RPMCLAIMS_OUTBOX", str(tmp_path / "outbox"))
     output = str(tmp_path / "out")
 
     def waits() -> str | None:
-        plan: Any = plan_submission.fn("2026-10", output, None)
+        plan: SubmissionPlan = plan_it("2026-10", output, None)
         return plan.waits_for
 
     ledger.record_run("run", month=OCTOBER, source=SOURCE, output=output, at=AT, by="Ann")

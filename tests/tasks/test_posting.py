@@ -1,7 +1,6 @@
 """Answers into the ledger: every MUST of the return path, on both databases."""
 
 import shutil
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -230,7 +229,7 @@ def test_a_claim_is_found_by_the_payers_number_where_ours_is_missing(sent: Ledge
 
 
 def test_a_cut_number_is_only_a_suggestion_until_a_person_confirms_it(sent: Ledger) -> None:
-    posted = post(sent, era(paid_claim(0, number=NUMBERS[0][:15])))
+    posted = post(sent, era(paid_claim(0, number=NUMBERS[0][:16])))
     assert (posted.claims, posted.claims_matched, posted.needs_people) == (1, 0, True)
     waiting = rows(sent, "remittance_claim").row(0, named=True)
     ids = dict(rows(sent, "claim").select("claim_number", "id").rows())
@@ -402,10 +401,10 @@ FILES = (
 
 
 @pytest.fixture(scope="module")
-def expected(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[pl.DataFrame, ...]]:
+def expected(template: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, ...]:
     """What the ledger holds when the answers come in their order."""
     path = tmp_path_factory.mktemp("expected") / "ledger.sqlite"
-    yield outcome_of(template, path, list(range(len(FILES))))
+    return outcome_of(template, path, list(range(len(FILES))))
 
 
 def outcome_of(template: Path, path: Path, order: list[int]) -> tuple[pl.DataFrame, ...]:

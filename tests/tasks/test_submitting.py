@@ -21,6 +21,7 @@ from tasks.exchange import mailbox_at
 from tasks.ledger import Ledger
 from tasks.storage import storage_at
 from tasks.submitting import deliver_file, plan_submission
+from tasks.turns import alone
 from tests.tasks.made_claims import AT, OCTOBER, SOURCE, month
 
 FUNNEL = {"sources": [{"rows_read": 100, "rows_elsewhere": 0, "rows_quarantined": 2}]}
@@ -156,7 +157,7 @@ def test_a_sender_who_comes_late_does_not_send_what_the_clearinghouse_already_to
 
 def _hold_the_place(url: str, held: str) -> None:
     engine = database.connect(url)
-    with database.alone(engine):
+    with alone(engine):
         Path(held).touch()
         time.sleep(60)
 

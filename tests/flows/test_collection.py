@@ -1,0 +1,84 @@
+"""The collection as people run it: a month billed, answered by the sandbox payer, collected to the cent."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from edi.reader import read_x12
+from infra.sandbox.payer import answer
+from tasks.filing import open_ledger
+from tests.flows.months import RunMonth, SampleMonth
+from tests.tasks.made_answers import rows
+
+pytestmark = pytest.mark.flow
+
+
+def collect(output: Path, inbox: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    """Run `rpmclaims collect --json`; return its exit code and document."""
+    from console.cli import run
+
+    capsys.readouterr()
+    code = run(["collect", "--output", str(output), "--inbox", str(inbox), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_a_month_goes_out_and_every_cent_that_comes_back_is_posted_once(
+    run_month: RunMonth,
+    sample_month: SampleMonth,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RPMCLAIMS_QUIET_SECONDS", "0.05")
+    run_month(sample_month.source)
+    output, inbox = tmp_path / "output", tmp_path / "inbox"
+    answer(output / "2026-10/claims", inbox, seed=7, script=["all"])
+    (inbox / "README.txt").write_text("this is no answer")
+
+    code, summary = collect(output, inbox, capsys)
+    assert code == 3
+    files = {file["name"]: file for file in summary["files"]}
+    assert set(files) == {path.name for path in inbox.iterdir() if path.is_file()}
+    assert files["README.txt"]["state"] == "unreadable"
+    assert {path.name for path in (output / "answers").iterdir()} == {
+        file["sha256"] for file in files.values()
+    }
+
+    # What an independent look at the files finds is what was posted.
+    readings = {path.name: read_x12(path.read_bytes(), path.name) for path in inbox.glob("*.835")}
+    announced = {}
+    for name, reading in readings.items():
+        payment = reading.tables["payments"].row(0, named=True)
+        if not reading.findings.filter(pl.col("rule").str.ends_with("balance")).height:
+            announced[payment["trace_number"], files[name]["sha256"]] = payment["amount"]
+        else:
+            assert files[name]["state"] == "quarantined"
+    with open_ledger() as ledger:
+        remittances, postings = rows(ledger, "remittance"), rows(ledger, "posting")
+        claims, answers = rows(ledger, "claim"), rows(ledger, "answer")
+    posted = remittances.filter(state="posted")
+    assert posted["amount"].sum() == sum(announced.values())
+    of_plb = postings.filter(pl.col("remittance_claim_id").is_null() & (pl.col("account") != "charge"))
+    paid = postings.filter(account="payment")["amount"].sum()
+    assert paid - (of_plb["amount"].sum() or Decimal(0)) == posted["amount"].sum()
+    assert claims.filter(pl.col("state").is_in(["built", "sent"])).is_empty()
+    assert answers["is_matched"].all()
+    assert not any(file["is_unreconciled"] for file in files.values())
+
+    again, nothing = collect(output, inbox, capsys)
+    assert (again, nothing["files"]) == (0, [])
+    with open_ledger() as ledger:
+        assert rows(ledger, "posting").equals(postings)
+
+
+def test_collect_without_an_inbox_is_refused_in_one_sentence(
+    prefect_server: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from console.cli import run
+
+    assert run(["collect", "--output", str(tmp_path)]) == 2
+    assert "RPMCLAIMS_INBOX" in capsys.readouterr().err
