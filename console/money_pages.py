@@ -286,7 +286,8 @@ def _show(title: str, frame: pl.DataFrame, columns: Sequence[str]) -> None:
     if frame.is_empty():
         return
     figures = tuple(name.replace("_", " ") for name in columns if frame.schema[name].is_numeric())
-    made = table(f"\n{title}", *(name.replace("_", " ") for name in columns), right=figures)
+    out().print(f"\n[bold]{title}[/bold]")
+    made = table("", *(name.replace("_", " ") for name in columns), right=figures)
     for row in frame.select(columns).head(ROWS_SHOWN).rows():
         made.add_row(*(_cell(value) for value in row))
     out().print(made)

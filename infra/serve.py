@@ -54,9 +54,8 @@ def serve(port: int) -> int:
         say(f"How the work stands: PREFECT_API_URL={api} rpmclaims status")
         while server.poll() is None and worker.poll() is None:
             time.sleep(0.5)
-        say(
-            f"The {'worker' if server.poll() is None else 'server'} ended by itself; start `make serve` again."
-        )
+        ended = "worker" if server.poll() is None else "server"
+        say(f"The {ended} ended by itself; see above, then start `make serve` again.")
         return 1
 
 

@@ -162,8 +162,10 @@ class Arrivals(Record):
 
     def hashes(self) -> dict[str, str]:
         """Give what every source object hashed to when it was read, by its key."""
-        read = (self.snapshot, *self.entries, *self.readings)
-        return {key: sha256 for part in read for key, sha256 in part.hashes.items()}
+        hashes = dict(self.snapshot.hashes)
+        for batch in (*self.entries, *self.readings):
+            hashes |= batch.hashes
+        return hashes
 
     def extra_columns(self) -> dict[str, list[str]]:
         """Name the columns the contract does not know, by dataset."""

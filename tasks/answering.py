@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from schemas.answers import Answers
 from schemas.ledger import ACCEPTED, BUILT, ENDED, RECEIVED, REJECTED
+from tasks.accounts import charge_claims
 from tasks.answer_rows import of_batches, of_claims, of_files, of_groups, of_sets
 from tasks.answer_totals import unreconciled
 from tasks.arrivals import MONEY, ArrivedFile, is_too_large
@@ -94,6 +95,7 @@ def move_claims(connection: sa.Connection, words: pl.DataFrame, *, sha256: str, 
     )
     ours = claims_by_number(connection, strongest["claim_number"])
     prove_sent(connection, ours["claim_id"], sha256=sha256, at=at)
+    charge_claims(connection, ours["claim_id"], at)
     chosen = strongest.join(ours.select("claim_number"), on="claim_number", maintain_order="left")
     chosen = chosen.with_columns(state=pl.col("outcome").replace_strict(STATE_OF, return_dtype=pl.String))
     answered = Answered()

@@ -21,13 +21,13 @@ from schemas.errors import Refused
 from tasks.bank_files import BankFile, UnreadableBankFile, read_bank_file
 from tasks.claim_states import TABLES
 from tasks.database import insert, query, writing
+from tasks.exchange import mailbox_at
 from tasks.ledger import Ledger
-from tasks.storage import storage_at
 from tasks.worklist import read_books
 
 DEPOSIT: Final = TABLES["deposit"]
 MATCH: Final = TABLES["deposit_match"]
-FOLDER: Final = "bank/"
+FOLDER: Final = "bank"
 ENDINGS: Final = (".csv", ".bai2", ".bai", ".ach", ".nacha", ".txt")
 
 
@@ -64,10 +64,10 @@ def bank_files(address: str | None, inbox: str | None) -> Iterator[tuple[str, by
         return
     if inbox is None:
         raise Refused("Name a bank file, or set RPMCLAIMS_INBOX: its bank/ folder is read then.")
-    storage = storage_at(inbox)
-    for found in storage.list(FOLDER):
+    mailbox = mailbox_at(f"{inbox.rstrip('/')}/{FOLDER}")
+    for found in mailbox.list():
         if found.key.lower().endswith(ENDINGS):
-            yield found.key, storage.read(found.key, found.version)
+            yield f"{FOLDER}/{found.key}", mailbox.fetch(found.key)
 
 
 def match_deposits(ledger: Ledger, at: datetime) -> Reassociation:

@@ -26,8 +26,8 @@ INBOUND_FILE: Final = TABLES["inbound_file"]
 KEPT_UNDER_WATCH: Final = timedelta(days=500)
 # What waits because somebody must run, start or mend something, and not because a payer is slow.
 ALARMING: Final = (
-    *("month_missing", "run_without_end", "schedule_late", "schedule_failed", "schedule_without_end"),
-    "server_silent",
+    *("month_missing", "run_without_end", "server_silent"),
+    *("schedule_late", "schedule_failed", "schedule_stuck", "schedule_empty"),
 )
 
 

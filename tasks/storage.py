@@ -15,9 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from schemas.errors import OutsideFailed
-
 from schemas.crashpoints import crashpoint
+from schemas.errors import OutsideFailed
 
 _CHUNK = 4 * 1024 * 1024
 

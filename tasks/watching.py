@@ -125,25 +125,37 @@ def _runs_without_end(runs: Iterable[RunSeen], at: datetime) -> list[Waiting]:
 
 
 def late_or_failed(planned: Iterable[ScheduleSeen], at: datetime) -> list[Waiting]:
-    """List the deployments whose runs nobody takes, whose last run ended badly or not, and the paused ones."""
+    """List what is wrong with the deployments: late, failed, stuck, paused, or nothing planned at all."""
     waiting = []
     for one in planned:
-        name = one.deployment
-        if one.late_runs:
-            step = "No worker takes it: is one running (`make serve`), or is an earlier run still under way?"
-            late = _operators("schedule_late", f"{name} is late", step, since=one.late_since)
-            waiting.append(late.model_copy(update={"count": one.late_runs}))
-        if one.last_state in ENDED_BADLY:
-            step = f"`rpmclaims retry {one.last_run}` repeats what failed; Prefect keeps what it said."
-            waiting.append(_operators("schedule_failed", f"{name} has failed", step, since=one.last_at))
-        if one.last_state == "Running" and one.last_at and one.last_at < at - RUNS_END_WITHIN:
-            step = f"Its process was killed and it holds the next one's place: cancel run {one.last_run} in Prefect."
-            waiting.append(
-                _operators("schedule_without_end", f"{name} does not end", step, since=one.last_at)
-            )
-        if one.is_paused:
-            step = "Nothing starts it: resume it in Prefect, unless that is meant."
-            waiting.append(_operators("schedule_paused", f"{name} is paused", step))
+        name, run = one.deployment, one.last_run
+        is_stuck = one.last_state == "Running" and one.last_at and one.last_at < at - RUNS_END_WITHIN
+        for kind, is_so, since, what, step in (
+            (
+                *("schedule_late", one.late_runs > 0, one.late_since, "is late"),
+                "No worker takes it: is one running (`make serve`), or is an earlier run still under way?",
+            ),
+            (
+                *("schedule_failed", one.last_state in ENDED_BADLY, one.last_at, "has failed"),
+                f"`rpmclaims retry {run}` repeats what failed; Prefect keeps what it said.",
+            ),
+            (
+                *("schedule_stuck", bool(is_stuck), one.last_at, "does not end"),
+                f"It was killed and holds the place of the next: cancel run {run} in Prefect.",
+            ),
+            (
+                *("schedule_paused", one.is_paused, None, "is paused"),
+                "Nothing starts it: resume it in Prefect, unless that is meant.",
+            ),
+            (
+                *("schedule_empty", not (one.is_paused or one.next_at), None, "has no next run"),
+                "Prefect's scheduler plans nothing: look at the server's log, and deploy again.",
+            ),
+        ):
+            if is_so:
+                found = _operators(kind, f"{name} {what}", step, since)
+                count = one.late_runs if kind == "schedule_late" else 1
+                waiting.append(found.model_copy(update={"count": count}))
     return waiting
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 
@@ -17,50 +18,63 @@ from infra.sandbox.servers import s3_server
 
 MONTH = date(2026, 10, 1)
 BUCKET = "rpm-claims"
-FAILURES = (1, 2)
+DONE = (0, 3)  # 3: done, and people must look, as they must in any real month
 
 
-def demo(patients: int, seed: int, home: Path) -> int:
+def demo(patients: int, seed: int, folder: Path) -> int:
     """Run the month and return the exit code of the first command that failed, else 0."""
     started = time.monotonic()
     say("Starting an S3 server on this machine …")
     with s3_server() as server:
         bucket = f"s3://{server.make_bucket(BUCKET)}"
-        os.environ.update(server.env, RPMCLAIMS_HOME=str(home))
+        alone(server.env, folder)
         # Imported late: Prefect reads its environment when it is first imported.
         from console.cli import run
         from infra.sandbox.month import make_month
         from infra.sandbox.payer import answer
 
         source, output, outbox, inbox = (f"{bucket}/{name}" for name in ("in", "out", "outbox", "inbox"))
+        month = f"{MONTH:%Y-%m}"
         say(f"Making a sample month of {patients} patients in {source} …")
         make_month(MONTH, patients=patients, seed=seed, out=source)
-        month = f"{MONTH:%Y-%m}"
-
-        def payer() -> None:
-            say("\nThe clearinghouse and the payers answer by their own book …")
-            answer(outbox, inbox, seed=seed, pay_after_days=0)
-
-        for step in (
+        out_of_the_door = (
             ["month-end", "--month", month, "--source", source, "--output", output],
             ["submit", "--month", month, "--output", output, "--outbox", outbox],
-            payer,
+        )
+        what_came_back = (
             ["collect", "--output", output, "--inbox", inbox],
             ["bank", "--inbox", inbox],
-            ["reconcile", "--month", month],
+            ["reconcile", "--month", month, "--workbook", str(folder / "reconciliation.xlsx")],
             ["worklist"],
-        ):
-            if callable(step):
-                step()
-                continue
-            say(f"\n$ rpmclaims {' '.join(step)}")
-            code = run(step)
-            if code in FAILURES:
-                return code
-        keep(output, home / "output")
-    say(f"\nDone in {time.monotonic() - started:.0f} s. Everything it made is in {home}/output;")
-    say(f"the month at a glance: {home}/output/{MONTH:%Y-%m}/report.html")
-    return 0
+        )
+        code = commands(run, out_of_the_door)
+        if code in DONE:
+            say("\nThe clearinghouse and the payers answer by their own book …")
+            answer(outbox, inbox, seed=seed, pay_after_days=0)
+            code = commands(run, what_came_back)
+        keep(output, folder / "output")
+    say(f"\nDone in {time.monotonic() - started:.0f} s. Everything it made is in {folder}:")
+    say(f"  the month at a glance   {folder}/output/{month}/report.html")
+    say(f"  the money, as a workbook {folder}/reconciliation.xlsx")
+    return 0 if code in DONE else code
+
+
+def alone(servers: dict[str, str], folder: Path) -> None:
+    """Point the environment at the demo's own servers and folder; a production setting must not reach it."""
+    for name in [name for name in os.environ if name.startswith(("RPMCLAIMS_", "PREFECT_", "AWS_"))]:
+        del os.environ[name]
+    os.environ.update(servers, RPMCLAIMS_HOME=str(folder / "home"))
+
+
+def commands(run: Callable[[list[str]], int], each: Iterable[list[str]]) -> int:
+    """Run commands as a person would type them, until one fails; return the last exit code."""
+    code = 0
+    for command in each:
+        say(f"\n$ rpmclaims {' '.join(command)}")
+        code = run(command)
+        if code not in DONE:
+            break
+    return code
 
 
 def keep(output: str, folder: Path) -> None:
@@ -84,8 +98,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A whole month on this machine, from nothing.")
     parser.add_argument("--patients", type=int, default=600)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--folder", type=Path, help="where to leave the files; a new one unless given")
     given = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="rpm-claims-demo-"))
+    folder = given.folder or Path(tempfile.mkdtemp(prefix="rpm-claims-demo-"))
     raise SystemExit(demo(given.patients, given.seed, folder))
 
 

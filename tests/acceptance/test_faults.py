@@ -4,7 +4,7 @@ The servers are real; the line to them goes through a proxy that fails as each t
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

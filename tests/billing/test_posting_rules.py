@@ -16,7 +16,9 @@ CASES = pl.read_csv(Path(__file__).parent / "cases/posting_accounts.csv", infer_
 DAY = date(2026, 11, 17)
 
 
-def line_of(paid: str, *cas: tuple[str, str, str], on: date = DAY) -> tuple[pl.DataFrame, ...]:
+def line_of(
+    paid: str, *cas: tuple[str, str, str], on: date = DAY
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Make one claim of one line with adjustments (group, reason, amount)."""
     money = pl.Series([Decimal(paid)], dtype=MONEY)
     claims = pl.DataFrame({"claim": [1], "payment": [1], "segment": [5], "posted_on": [on], "paid": money})

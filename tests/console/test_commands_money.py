@@ -101,6 +101,15 @@ def test_a_report_as_of_an_earlier_day_knows_nothing_of_what_came_later(
     assert before["remittances"] == []
 
 
+def test_a_payment_announced_for_tomorrow_counts_today_and_not_in_a_closed_period(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered(ledger, datetime(2026, 11, 18, 8, tzinfo=UTC))
+    monkeypatch.setenv("RPMCLAIMS_NOW", "2026-11-19T12:00:00Z")
+    assert _json(capsys, "reconcile")["totals"]["paid"] == "74.28"
+    assert _json(capsys, "reconcile", "--as-of", "2026-11-18")["totals"]["paid"] == "0.00"
+
+
 def test_reconcile_shows_tables_to_people(numbers: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["reconcile"]) == 0
     shown = capsys.readouterr().out

@@ -61,16 +61,19 @@ def test_a_month_goes_out_and_every_cent_that_comes_back_is_posted_once(
         remittances, postings = rows(ledger, "remittance"), rows(ledger, "posting")
         claims, answers = rows(ledger, "claim"), rows(ledger, "answer")
     posted = remittances.filter(state="posted")
-    assert posted["amount"].sum() == sum(announced.values())
+    assert sum(posted["amount"].to_list()) == sum(announced.values())
     of_plb = postings.filter(pl.col("remittance_claim_id").is_null() & (pl.col("account") != "charge"))
-    paid = postings.filter(account="payment")["amount"].sum()
-    assert paid - (of_plb["amount"].sum() or Decimal(0)) == posted["amount"].sum()
+    paid, withheld = (
+        sum(frame["amount"].to_list(), Decimal(0)) for frame in (postings.filter(account="payment"), of_plb)
+    )
+    assert paid - withheld == sum(posted["amount"].to_list(), Decimal(0))
     assert claims.filter(pl.col("state").is_in(["built", "sent"])).is_empty()
     assert answers["is_matched"].all()
     assert not any(file["is_unreconciled"] for file in files.values())
 
     again, nothing = collect(output, inbox, capsys)
-    assert (again, nothing["files"]) == (0, [])
+    # Bytes that came twice under two names are looked at again, and found to be known.
+    assert (again, {file["state"] for file in nothing["files"]}) == (0, {"repeat"})
     with open_ledger() as ledger:
         assert rows(ledger, "posting").equals(postings)
 

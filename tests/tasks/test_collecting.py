@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-import time
 from pathlib import Path
 
 import polars as pl
@@ -68,7 +67,7 @@ def test_a_file_that_still_grows_is_left_for_the_next_run(
     monkeypatch.setenv("RPMCLAIMS_QUIET_SECONDS", "0.5")
     whole = era(paid_claim(0))
     path = put(run, "slow.835", whole[:100])
-    writer = threading.Thread(target=lambda: (time.sleep(0.15), path.write_bytes(whole)))
+    writer = threading.Timer(0.15, path.write_bytes, [whole])
     writer.start()
     assert collecting.list_inbox.fn(run) == []
     writer.join()
