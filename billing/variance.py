@@ -26,9 +26,16 @@ _KIND: Final = (
     *("code", "mac_contract", "locality", "place_of_service", "date_of_service", "units", "paid_units"),
     *("charge", "allowed_estimate", "allowed"),
 )
-# The ways in which a payer's price can differ from ours; the cheapest explanation wins: fewest, then in
-# this order.
-_WAYS: Final = {"site": 1, "locality": 2, "apm": 4, "participation": 8, "fee": 16}
+# The ways in which a payer's price can differ from ours, and how each is told; the explanation with the
+# fewest wins, then the one whose ways come first here.
+_WAYS: Final = {
+    "site": (pl.col("setting") != pl.col("own_setting"), pl.format("{} side", "setting")),
+    "locality": (pl.col("other_locality") != pl.col("locality"), pl.format("locality {}", "other_locality")),
+    "apm": (pl.col("factor") != pl.col("own_factor"), pl.format("{} conversion factor", "factor")),
+    "participation": (pl.col("share") != pl.col("own_share"), pl.format("{} of the fee", "share")),
+    "fee": (~pl.col("is_in_force"), pl.format("schedule of {}", pl.col("effective_from").dt.year())),
+}
+
 
 BRIDGE: Final = {
     "claim_number": pl.String,
@@ -51,9 +58,9 @@ def explained(lines: pl.DataFrame, reference: Reference) -> tuple[pl.DataFrame, 
         too much was paid) and flag (underpaid, overpaid or null); and the parts, one row per line and
         reason, which add up to the line's variance.
     """
-    stepped = _steps(lines).join(
-        _price_reasons(lines, reference), on=list(_KIND), how="left", nulls_equal=True
-    )
+    walked = _steps(lines)
+    priced = _price_reasons(walked, reference)
+    stepped = walked.join(priced, on=list(_KIND), how="left", nulls_equal=True, maintain_order="left")
     stepped = stepped.with_row_index("row").with_columns(**_flags())
     parts = _parts(stepped)
     main = (
@@ -188,67 +195,49 @@ def _price_reasons(lines: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     Tried are the contractor's other localities, the other side of the schedule, the other conversion
     factor, 95 % for non-participation and its absence, other years' schedules, and their combinations.
     """
-    kinds = lines.filter(pl.col("answer") == "paid").select(_KIND).unique()
-    kinds = kinds.with_columns(
-        of_units=pl.col("paid_units").fill_null(pl.col("units").cast(pl.Decimal(38, 3)))
+    priced = _prices(lines.filter(pl.col("answer") == "paid").select(_KIND).unique(), reference)
+    right = priced.join(_own_terms(priced), on=list(_KIND), nulls_equal=True).filter(
+        pl.col("price") == pl.col("allowed")
     )
-    settings = reference.places_of_service.select(
-        "place_of_service", own_setting="setting", since="effective_from", until="effective_to"
-    )
-    book = fee_book(reference).rename({"locality": "other_locality"})
-    full, reduced = book.with_columns(share=pl.lit("full")), book.with_columns(share=pl.lit("95 %"))
-    reduced = reduced.with_columns(fee=share_of(pl.col("fee"), NONPARTICIPATING_SHARE))
-    price = (pl.col("fee").cast(RATIO) * pl.col("of_units").cast(RATIO)).cast(MONEY, strict=False)
-    on = pl.col("date_of_service")
-    priced = (
-        kinds.join(settings, on="place_of_service", how="left")
-        .filter(
-            ((pl.col("since") <= on) & (on <= pl.col("until")).fill_null(value=True)).fill_null(value=True)
-        )
-        .join(pl.concat([full, reduced]), on=["code", "mac_contract"])
-        .with_columns(price=pl.min_horizontal(price, pl.col("charge")).cast(MONEY), is_in_force=covers(on))
-    )
-    own = _own_terms(priced)
-    is_of_list = [
-        (pl.col("setting") != pl.col("own_setting"), "site"),
-        (pl.col("other_locality") != pl.col("locality"), "locality"),
-        (pl.col("factor") != pl.col("own_factor"), "apm"),
-        (pl.col("share") != pl.col("own_share"), "participation"),
-        (~pl.col("is_in_force"), "fee"),
-    ]
-    words = {
-        "site": pl.format("{} side", "setting"),
-        "locality": pl.format("locality {}", "other_locality"),
-        "apm": pl.format("{} conversion factor", "factor"),
-        "participation": pl.format("{} of the fee", "share"),
-        "fee": pl.format("schedule of {}", pl.col("effective_from").dt.year()),
-    }
-    ways = [(pl.when(differs).then(pl.lit(_WAYS[name])).otherwise(0), name) for differs, name in is_of_list]
+    ways = list(enumerate(_WAYS.items()))
     found = (
-        priced.join(own, on=list(_KIND), nulls_equal=True)
-        .filter(pl.col("price") == pl.col("allowed"))
-        .with_columns(
-            differences=sum((differs.cast(pl.Int32) for differs, _ in is_of_list), pl.lit(0)),
-            weight=sum((way for way, _ in ways), pl.lit(0)),
+        right.with_columns(
+            differences=pl.sum_horizontal(differs.cast(pl.Int64) for _, (_, (differs, _)) in ways),
+            weight=pl.sum_horizontal(differs.cast(pl.Int64) * 2**rank for rank, (_, (differs, _)) in ways),
             # The first way that differs gives the reason its name, all of them the detail.
-            price_reason=pl.coalesce(pl.when(differs).then(pl.lit(name)) for differs, name in is_of_list),
+            price_reason=pl.coalesce(pl.when(differs).then(pl.lit(name)) for _, (name, (differs, _)) in ways),
             price_detail=pl.concat_str(
-                [pl.when(differs).then(words[name]) for differs, name in is_of_list],
+                [pl.when(differs).then(words) for _, (_, (differs, words)) in ways],
                 separator=", ",
                 ignore_nulls=True,
             ),
         )
         .sort(
-            "differences",
-            "weight",
-            "other_locality",
-            "effective_from",
+            *("differences", "weight", "other_locality", "effective_from"),
             descending=[False, False, False, True],
         )
         .group_by(_KIND, maintain_order=True)
         .first()
     )
     return found.select(*_KIND, "price_reason", "price_detail")
+
+
+def _prices(kinds: pl.DataFrame, reference: Reference) -> pl.DataFrame:
+    """Price every kind of line in all the ways its contractor's schedules allow."""
+    settings = reference.places_of_service.select(
+        "place_of_service", own_setting="setting", since="effective_from", until="effective_to"
+    )
+    on = pl.col("date_of_service")
+    is_then = (pl.col("since") <= on) & (on <= pl.col("until")).fill_null(value=True)
+    book = fee_book(reference).rename({"locality": "other_locality"})
+    reduced = book.with_columns(fee=share_of(pl.col("fee"), NONPARTICIPATING_SHARE), share=pl.lit("95 %"))
+    price = (pl.col("fee").cast(RATIO) * pl.col("paid_units").cast(RATIO)).cast(MONEY, strict=False)
+    return (
+        kinds.join(settings, on="place_of_service", how="left")
+        .filter(is_then.fill_null(value=True))
+        .join(pl.concat([book.with_columns(share=pl.lit("full")), reduced]), on=["code", "mac_contract"])
+        .with_columns(price=pl.min_horizontal(price, "charge").cast(MONEY), is_in_force=covers(on))
+    )
 
 
 def _own_terms(priced: pl.DataFrame) -> pl.DataFrame:

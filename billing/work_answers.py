@@ -165,30 +165,12 @@ def missing_answers(books: Books) -> pl.DataFrame:
     A claim waits for one answer at a time: for the acknowledgement of its file, then for its 277CA, then for
     its remittance; a later answer makes up for an earlier one that never came.
     """
-    adjudicated = books.remittance_claims["claim_id"].drop_nulls().unique()
-    judged = books.answers.filter(pl.col("kind") == "277CA")["claim_id"].drop_nulls().unique()
-    acknowledged = books.answers["interchange_id"].drop_nulls().unique()
-    waiting = (
-        _claims(books)
-        .filter(pl.col("state").is_in(["sent", "received", "accepted"]), pl.col("sent_at").is_not_null())
-        .with_columns(
-            is_acknowledged=pl.col("interchange_id").is_in(acknowledged.implode()),
-            is_judged=pl.col("claim_id").is_in(judged.implode()) | (pl.col("state") == "accepted"),
-            is_paid=pl.col("claim_id").is_in(adjudicated.implode()),
-        )
-        .filter(~pl.col("is_paid"))
-    )
-    # Another claim of the file with an answer of its own shows that the file arrived.
-    arrived = waiting.filter("is_judged")["interchange_id"].unique()
-    paid_of = books.claims.filter(pl.col("claim_id").is_in(adjudicated.implode()))["interchange_id"].unique()
-    has_arrived = pl.col("is_acknowledged") | pl.col("interchange_id").is_in(
-        pl.concat([arrived, paid_of]).drop_nulls().implode()
-    )
+    waiting = _waiting(books)
     sent_on = pl.col("sent_at").dt.date()
     stage = (
         pl.when("is_judged")
         .then(pl.lit("missing_835"))
-        .when(has_arrived)
+        .when("has_arrived")
         .then(pl.lit("missing_277CA"))
         .otherwise(pl.lit("missing_acknowledgement"))
     )
@@ -216,6 +198,30 @@ def missing_answers(books: Books) -> pl.DataFrame:
         reason=pl.format("{} claims of {} wait; the answer was due on {}.", "claims", "file_name", "due"),
     )
     return made.with_columns(kind=overdue["stage"])
+
+
+def _waiting(books: Books) -> pl.DataFrame:
+    """Return the claims that were sent and not paid, with what has come: has_arrived, is_judged."""
+    adjudicated = books.remittance_claims["claim_id"].drop_nulls().unique()
+    judged = books.answers.filter(pl.col("kind") == "277CA")["claim_id"].drop_nulls().unique()
+    acknowledged = books.answers["interchange_id"].drop_nulls().unique()
+    waiting = (
+        _claims(books)
+        .filter(pl.col("state").is_in(["sent", "received", "accepted"]), pl.col("sent_at").is_not_null())
+        .with_columns(
+            is_acknowledged=pl.col("interchange_id").is_in(acknowledged.implode()),
+            is_judged=pl.col("claim_id").is_in(judged.implode()) | (pl.col("state") == "accepted"),
+            is_paid=pl.col("claim_id").is_in(adjudicated.implode()),
+        )
+        .filter(~pl.col("is_paid"))
+    )
+    # Another claim of the file with an answer of its own shows that the file arrived.
+    arrived = waiting.filter("is_judged")["interchange_id"].unique()
+    paid_of = books.claims.filter(pl.col("claim_id").is_in(adjudicated.implode()))["interchange_id"].unique()
+    return waiting.with_columns(
+        has_arrived=pl.col("is_acknowledged")
+        | pl.col("interchange_id").is_in(pl.concat([arrived, paid_of]).drop_nulls().implode())
+    )
 
 
 def _claims(books: Books) -> pl.DataFrame:

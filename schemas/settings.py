@@ -64,7 +64,9 @@ class Settings(BaseSettings):
     )
     sftp_password_file: Path | None = Field(default=None, description="file that holds the SFTP password")
     sftp_key_file: Path | None = Field(default=None, description="OpenSSH private key for SFTP")
-    operator: str = Field(default_factory=_user, description="who starts runs; the OS user unless set")
+    operator: str = Field(
+        default_factory=_user, max_length=64, description="who starts runs; the OS user unless set"
+    )
     approval_over_money: Decimal | None = Field(
         default=None, ge=0, description="charges of a month above which `submit` waits for an approval"
     )

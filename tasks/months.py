@@ -33,8 +33,9 @@ def service_month(month: str | None, zone: str) -> date:
     # Whoever names the month need not wait for Prefect.
     from prefect import runtime
 
+    start = load_settings().now or runtime.flow_run.scheduled_start_time
     try:
-        today = (load_settings().now or runtime.flow_run.scheduled_start_time).astimezone(ZoneInfo(zone))
+        today = start.astimezone(ZoneInfo(zone)).date()
     except (ZoneInfoNotFoundError, ValueError):
         raise Refused(f"A time zone is written like America/New_York; {zone!r} is not one.") from None
-    return (today.date().replace(day=1) - timedelta(days=1)).replace(day=1)
+    return (today.replace(day=1) - timedelta(days=1)).replace(day=1)

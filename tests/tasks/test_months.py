@@ -1,8 +1,9 @@
 """Which month a run is for: the one that is named, or the one before the day on which it was to start."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
+from prefect.runtime import flow_run
 
 from schemas.errors import Refused
 from tasks.months import service_month
@@ -27,7 +28,8 @@ def test_without_a_name_it_is_the_previous_month_of_the_zone(
 
 
 def test_a_run_that_starts_weeks_late_stays_with_its_own_month(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__SCHEDULED_START_TIME", "2026-11-02T09:00:00+00:00")
+    start = datetime(2026, 11, 2, 9, tzinfo=UTC)
+    monkeypatch.setitem(flow_run.FIELDS, "scheduled_start_time", lambda: start)
     assert service_month(None, "America/New_York") == date(2026, 10, 1)
 
 
