@@ -97,7 +97,7 @@ def test_an_sftp_outbox_is_logged_in_to_and_a_secret_others_can_read_is_told(
     secret = tmp_path / "password"
     secret.write_text(sftp.password)
     secret.chmod(0o644)
-    monkeypatch.setenv("RPMCLAIMS_OUTBOX", f"sftp://{sftp.user}@{sftp.host}:{sftp.port}/")
+    monkeypatch.setenv("RPMCLAIMS_OUTBOX", f"sftp://{sftp.username}@{sftp.host}:{sftp.port}/")
     monkeypatch.setenv("RPMCLAIMS_SFTP_HOST_KEY", sftp.host_key)
     monkeypatch.setenv("RPMCLAIMS_SFTP_PASSWORD_FILE", str(secret))
     found = checked()

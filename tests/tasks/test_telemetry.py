@@ -1,4 +1,4 @@
-"""Logs and figures: lines that a machine can read, gauges that an alarm can watch, and no person in either."""
+"""Logs and figures: lines a machine can read, gauges an alarm can watch, and no person in either."""
 
 import json
 import logging
