@@ -149,16 +149,17 @@ class Arrivals(Record):
     def row_totals(self) -> list[RowTotals]:
         """Add the totals of each dataset up over its batches and parts."""
         added: dict[str, RowTotals] = {}
-        steps = (*self.entries, *self.readings, *self.settled)
-        for totals in (*self.snapshot.totals, *(step.totals for step in steps)):
+        for totals in (*self.snapshot.totals, *(step.totals for step in self._steps())):
             so_far = added.get(totals.dataset, RowTotals(dataset=totals.dataset))
             added[totals.dataset] = so_far + totals
         return list(added.values())
 
     def quarantine(self) -> list[Address]:
         """List where the refused rows are."""
-        steps = (*self.entries, *self.readings, *self.settled)
-        return [self.snapshot.quarantine, *(step.quarantine for step in steps)]
+        return [self.snapshot.quarantine, *(step.quarantine for step in self._steps())]
+
+    def _steps(self) -> "list[ScreenedBatch | SettledPart]":
+        return [*self.entries, *self.readings, *self.settled]
 
     def hashes(self) -> dict[str, str]:
         """Give what every source object hashed to when it was read, by its key."""

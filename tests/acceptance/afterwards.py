@@ -79,13 +79,16 @@ def rows(url: str, table: str) -> list[dict[str, Any]]:
     engine = connect(url)
     try:
         with engine.connect() as connection:
-            return [dict(row) for row in connection.execute(sa.select(LedgerTable.metadata.tables[table])).mappings()]
+            return [
+                dict(row)
+                for row in connection.execute(sa.select(LedgerTable.metadata.tables[table])).mappings()
+            ]
     finally:
         engine.dispose()
 
 
 def ledger_of(url: str, folder: Path) -> dict[str, Counter[str]]:
-    """Read the ledger so that two compare: by names, not by row numbers, which a rolled back write uses up."""
+    """Read the ledger so that two compare: by names, not by row numbers: a rolled back write uses those up."""
     names = {
         "claim.id": {row["id"]: row["claim_number"] for row in rows(url, "claim")},
         "interchange.id": {row["id"]: row["file_name"] for row in rows(url, "interchange")},
@@ -115,7 +118,9 @@ def assert_sound(url: str, month: Path, *outboxes: Path) -> None:
     _assert_numbers_are_used_once(interchanges, rows(url, "control_number"))
     _assert_files_are_as_registered(interchanges, live, claim_files(month / "claims"))
     lines = pl.read_csv(month / "lines.csv", infer_schema=False)
-    by_claim = dict(lines.group_by("claim_number").agg(pl.col("charge").cast(pl.Decimal(12, 2)).sum()).iter_rows())
+    by_claim = dict(
+        lines.group_by("claim_number").agg(pl.col("charge").cast(pl.Decimal(12, 2)).sum()).iter_rows()
+    )
     assert by_claim == {claim["claim_number"]: claim["total_charge"] for claim in live}
     _assert_events_chain(claims, rows(url, "claim_event"))
     sent = {file["file_name"]: file["sha256"] for file in interchanges if file["state"] == "sent"}
@@ -149,7 +154,10 @@ def _assert_files_are_as_registered(
         assert known["state"] in ("written", "sending", "sent")
         assert (known["size"], known["sha256"]) == (len(file.data), hashlib.sha256(file.data).hexdigest())
         assert file.control_number == (known["sender_id"], known["receiver_id"], known["control_number"])
-        assert (known["claim_count"], known["total_charge"]) == (len(file.charges), sum(file.charges.values()))
+        assert (known["claim_count"], known["total_charge"]) == (
+            len(file.charges),
+            sum(file.charges.values()),
+        )
         assert not told.keys() & file.charges.keys()
         told |= file.charges
     assert told == charges
@@ -158,7 +166,9 @@ def _assert_files_are_as_registered(
 def _assert_events_chain(claims: list[dict[str, Any]], events: list[dict[str, Any]]) -> None:
     """Each claim's events lead from one state to the next, and end where the claim stands."""
     for claim in claims:
-        own = sorted((event for event in events if event["claim_id"] == claim["id"]), key=lambda event: event["id"])
+        own = sorted(
+            (event for event in events if event["claim_id"] == claim["id"]), key=lambda event: event["id"]
+        )
         states = [None, *(event["to_state"] for event in own)]
         assert [event["from_state"] for event in own] == states[:-1]
         assert states[-1] == claim["state"]

@@ -26,7 +26,14 @@ NOW: Final = "2026-11-23T12:00:00+00:00"
 KILLED: Final = -9
 PATIENCE: Final = 180  # seconds for a run that takes two when the machine is idle
 # Imported once, before the fork: the product, and what it imports late.
-PRELOADED: Final = ("flows.month_end", "flows.submission", "flows.collection", "tasks.storage_s3", "pyx12.x12n_document", "alembic.command")
+PRELOADED: Final = (
+    "flows.month_end",
+    "flows.submission",
+    "flows.collection",
+    "tasks.storage_s3",
+    "pyx12.x12n_document",
+    "alembic.command",
+)
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(list(PRELOADED))
@@ -102,9 +109,11 @@ class Practice:
         """Hold ledger, files and deliveries against each other."""
         assert_sound(self.ledger_url, self.month, self.delivered)
 
-    def run(self, flow: str, crash_at: str = "", **settings: str) -> Ending:
-        """Run a flow to its end, whichever it is."""
-        with self.started(flow, crash_at, **settings) as running:
+    def run(
+        self, flow: str, crash_at: str = "", *, bytes_per_file: int | None = None, **settings: str
+    ) -> Ending:
+        """Run a flow to its end, whichever it is; see `started`."""
+        with self.started(flow, crash_at, bytes_per_file=bytes_per_file, **settings) as running:
             return running.ending()
 
     @contextmanager

@@ -14,7 +14,13 @@ ROOT = Path(__file__).parents[2]
 WITH_STEPS = ("steps", "filing", "submitting", "collecting")
 
 BEFORE_THE_LEDGER = (
-    *("after open-month", "after pin", "after screen-snapshot", "after screen-entries", "after screen-readings"),
+    *(
+        "after open-month",
+        "after pin",
+        "after screen-snapshot",
+        "after screen-entries",
+        "after screen-readings",
+    ),
     *("after settle-entries", "after untangle-staff", "after bill-bucket", "draft .parquet"),
 )
 IN_THE_LEDGER = (
@@ -51,7 +57,9 @@ def test_every_crash_point_of_the_code_is_died_at() -> None:
     assert len(died_at) >= 20
 
 
-@pytest.mark.parametrize("points", [BEFORE_THE_LEDGER, IN_THE_LEDGER, OUTPUTS], ids=["before", "in", "outputs"])
+@pytest.mark.parametrize(
+    "points", [BEFORE_THE_LEDGER, IN_THE_LEDGER, OUTPUTS], ids=["before", "in", "outputs"]
+)
 def test_a_month_that_dies_anywhere_and_runs_again_is_the_undisturbed_month(
     eve_of: NewPractice, story: Story, subtests: pytest.Subtests, points: tuple[str, ...]
 ) -> None:
@@ -81,7 +89,9 @@ def test_a_month_that_dies_again_and_again_on_a_server_is_the_undisturbed_month(
     for point in IN_THE_LEDGER:
         ending = practice.run("month_end", point)
         # A file that an earlier death left whole is not written again.
-        assert ending.is_killed or (ending.is_done and point in ("file checked", "draft .837", "file written")), point
+        assert ending.is_killed or (
+            ending.is_done and point in ("file checked", "draft .837", "file written")
+        ), point
         assert_whole_so_far(practice, undisturbed)
     assert practice.run("month_end").is_done
     assert_undisturbed(practice, undisturbed)

@@ -33,7 +33,9 @@ def s3_line(s3: S3Server) -> Iterator[FaultProxy]:
 
 
 @pytest.fixture
-def s3_practice(s3: S3Server, s3_bucket: str, s3_line: FaultProxy, tiny_month: Path, tmp_path: Path) -> Practice:
+def s3_practice(
+    s3: S3Server, s3_bucket: str, s3_line: FaultProxy, tiny_month: Path, tmp_path: Path
+) -> Practice:
     """A practice whose source and output lie in a bucket at the end of that line."""
     source = storage_at(f"s3://{s3_bucket}/source")
     for name, data in files_in(tiny_month).items():
@@ -93,7 +95,11 @@ LASTING_FAULTS = {
         "Unreachable",
         "source/patients/",
     ),
-    "busy for long": (Fault(b"/output/2026-10/claims/", answer=BUSY, times=ENDLESS), "Unreachable", "try again"),
+    "busy for long": (
+        Fault(b"/output/2026-10/claims/", answer=BUSY, times=ENDLESS),
+        "Unreachable",
+        "try again",
+    ),
     "cut for long": (Fault(b"/output/2026-10/lines.csv", times=ENDLESS), "Unreachable", "lines.csv"),
 }
 
@@ -130,9 +136,7 @@ def test_an_object_replaced_after_pinning_stops_the_month_and_the_next_run_reads
 
 
 @pytest.fixture
-def store_here(
-    s3_bucket: str, s3_line: FaultProxy, monkeypatch: pytest.MonkeyPatch
-) -> str:
+def store_here(s3_bucket: str, s3_line: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> str:
     """The bucket at the end of the line, from this process, with little patience."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{s3_line.port}")
     monkeypatch.setattr(storage_s3, "READ_SECONDS", 1)
@@ -214,7 +218,9 @@ def test_a_database_that_goes_mid_way_stops_the_month_and_a_later_run_makes_it_g
 ) -> None:
     undisturbed = story.after("month_end", "postgresql")
     practice = eve_of("month_end", "postgresql")
-    far = replace(practice, ledger_url=practice.ledger_url.replace(f":{postgres.port}/", f":{ledger_line.port}/"))
+    far = replace(
+        practice, ledger_url=practice.ledger_url.replace(f":{postgres.port}/", f":{ledger_line.port}/")
+    )
     befallings = (
         *(gone_for_good, cut_before_commit, answer_to_commit_lost),
         *(cut_at_the_numbers, cut_as_the_file_is_recorded),
@@ -243,8 +249,7 @@ def test_a_disk_that_is_full_stops_the_month_and_a_later_run_makes_it_good(
     # Too little for a copy of a source file, for a stage, for the ledger's tables, for the ledger's log.
     for bytes_per_file in (1_000, 8_000, 20_000, 100_000, 250_000):
         with subtests.test(bytes_per_file=bytes_per_file):
-            with practice.started("month_end", bytes_per_file=bytes_per_file) as running:
-                ending = running.ending()
+            ending = practice.run("month_end", bytes_per_file=bytes_per_file)
             assert ending.kind in ("StorageError", "LedgerError"), ending
             assert practice.outputs().items() <= undisturbed.outputs.items()
     assert practice.run("month_end").is_done
@@ -279,7 +284,7 @@ def sftp_line(sftp: SftpServer) -> Iterator[FaultProxy]:
 
 @pytest.fixture
 def sftp_outbox(sftp: SftpServer, sftp_line: FaultProxy, tmp_path: Path) -> tuple[str, Path, dict[str, str]]:
-    """An empty folder at the end of that line: its address, the folder itself, and what it takes to log in."""
+    """An empty folder at the end of that line: its address, the folder itself, how to log in."""
     secret = tmp_path / "password"
     secret.write_text(sftp.password)
     folder = sftp.root / tmp_path.name

@@ -86,9 +86,8 @@ class Months(RuleBasedStateMachine):
         claims, lines = self._billed()
         where: dict[str, Any] = {"month": OCTOBER, "source": SOURCE, "at": AT}
         if stages == 0:
-            with pytest.raises(PowerFailure), writing(self.ledger.engine) as connection:
-                registration.register(connection, claims, lines, **where)
-                raise PowerFailure
+            with pytest.raises(PowerFailure):
+                self._register_and_die(claims, lines, where)
             return
         registered = self.ledger.register_claims(claims, lines, **where)
         if stages > 1:
@@ -187,6 +186,11 @@ class Months(RuleBasedStateMachine):
             for patient, (charge, evidence) in sorted(self.entries.items())
         ]
         return pl.concat([claims for claims, _ in made]), pl.concat([lines for _, lines in made])
+
+    def _register_and_die(self, claims: pl.DataFrame, lines: pl.DataFrame, where: dict[str, Any]) -> None:
+        with writing(self.ledger.engine) as connection:
+            registration.register(connection, claims, lines, **where)
+            raise PowerFailure
 
     def _comes(self, file: bytes) -> None:
         self.files.append(file)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tests.acceptance.afterwards import files_in, rows
@@ -39,6 +40,11 @@ def arrives(practice: Practice, story: Story) -> None:
     draft = target.with_suffix(".part")
     shutil.copyfile(story.source / LATE, draft)
     draft.replace(target)
+
+
+def without_versions(lines: bytes) -> pl.DataFrame:
+    """Read lines.csv, each claim under its number but for the version at the end of it."""
+    return pl.read_csv(lines, infer_schema=False).with_columns(pl.col("claim_number").str.head(16))
 
 
 def wait_until(path: Path) -> None:
@@ -112,4 +118,6 @@ def test_two_month_ends_of_which_one_saw_a_late_file_end_as_the_whole_month(
     assert all(ending.is_done or ending.kind in allowed for ending in endings), endings
     assert practice.run("month_end").is_done
     practice.assert_sound()
-    assert practice.outputs()["lines.csv"] == story.after("month_end", kind).outputs["lines.csv"]
+    # A claim that the blind run took back lives on as its next version.
+    whole = story.after("month_end", kind).outputs["lines.csv"]
+    assert without_versions(practice.outputs()["lines.csv"]).equals(without_versions(whole))

@@ -31,10 +31,14 @@ def prefect_api() -> Iterator[str]:
         yield PREFECT_API_URL.value() or ""
 
 
-def start(practice: Practice, prefect_api: str, crash_at: str = "", **environment: str) -> subprocess.Popen[str]:
+def start(
+    practice: Practice, prefect_api: str, crash_at: str = "", **environment: str
+) -> subprocess.Popen[str]:
     """Give the command in the practice's folder."""
     practice.folder.mkdir(parents=True, exist_ok=True)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RPMCLAIMS_", "PREFECT_"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("RPMCLAIMS_", "PREFECT_"))
+    }
     command = (sys.executable, "-m", "console.cli", "month-end", "--month", MONTH)
     return subprocess.Popen(
         [*command, "--source", practice.source, "--output", practice.output],

@@ -4,6 +4,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -161,7 +162,7 @@ def test_what_is_wrong_with_a_schedule_is_said_and_a_healthy_one_is_not() -> Non
         late_runs=0,
         late_since=None,
     )
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "schedule_late": {"late_runs": 3, "late_since": AT},
         "schedule_failed": {"last_state": "Crashed"},
         "schedule_stuck": {"last_state": "Running"},
