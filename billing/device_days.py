@@ -36,6 +36,8 @@ def device_days(
         One row per patient with such a reading: patient_id, `day_bits` (Int64). Bit 29 is the first day of
         the month, bit 0 the day 29 days before it.
     """
+    if people.is_empty():
+        return pl.DataFrame(schema={"patient_id": pl.String, "day_bits": pl.Int64})
     first, last = month_bounds(month)
     base = first - timedelta(days=_DAYS_BEFORE)
     days = local_days(people["zone"].unique(), base, last)

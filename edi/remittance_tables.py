@@ -16,10 +16,19 @@ from edi.values import AMOUNT, as_amount, as_date, as_quantity
 
 _CAS_TRIPLES = range(2, 20, 3)
 _PLB_PAIRS = range(3, 15, 2)
-_MOST_ELEMENTS = 64
 _MOA_REMARKS = range(3, 8)
 _MIA_REMARKS = (5, 20, 21, 22, 23)
+_SVC_ELEMENTS = {
+    "procedure": 1,
+    "charge_text": 2,
+    "paid_text": 3,
+    "revenue_code": 4,
+    "units": 5,
+    "submitted": 6,
+    "submitted_units": 7,
+}
 _NAME_ELEMENTS = {
+    "entity_code": 1,
     "entity_type": 2,
     "last_name": 3,
     "first_name": 4,
@@ -99,7 +108,7 @@ def read_claims(loops: Loops) -> pl.DataFrame:
             "claim": loops.claims(clp),
             "payment": loops.claim_payment,
             "segment": document.number(clp),
-            **{name: document.element(clp, position) for name, position in elements.items()},
+            **document.columns(clp, elements),
             **{
                 name: document.element(loops.first_of_claims("DTM", qualifier), 2)
                 for name, qualifier in dates.items()
@@ -122,14 +131,8 @@ def read_lines(loops: Loops) -> pl.DataFrame:
         {
             "line": loops.lines(svc),
             **{name: place for name, place in loops.places(svc).items() if name != "line"},
-            "procedure": document.element(svc, 1),
             "separator": document.separators(svc),
-            "charge_text": document.element(svc, 2),
-            "paid_text": document.element(svc, 3),
-            "revenue_code": document.element(svc, 4),
-            "units": document.element(svc, 5),
-            "submitted": document.element(svc, 6),
-            "submitted_units": document.element(svc, 7),
+            **document.columns(svc, _SVC_ELEMENTS),
             "line_control_number": document.element(loops.first_of_lines("REF", "6R"), 2),
             "service_on": document.element(loops.first_of_lines("DTM", "472"), 2),
             "service_from": document.element(loops.first_of_lines("DTM", "150"), 2),
@@ -177,10 +180,15 @@ def read_adjustments(loops: Loops) -> pl.DataFrame:
             {
                 **loops.places(rows),
                 "position": position,
-                "group_code": document.element(rows, 1),
-                "reason_code": document.element(rows, position),
-                "amount_text": document.element(rows, position + 1),
-                "quantity": document.element(rows, position + 2),
+                **document.columns(
+                    rows,
+                    {
+                        "group_code": 1,
+                        "reason_code": position,
+                        "amount_text": position + 1,
+                        "quantity": position + 2,
+                    },
+                ),
             }
         )
         .filter(pl.any_horizontal(pl.col("reason_code", "amount_text", "quantity").is_not_null()))
@@ -190,13 +198,9 @@ def read_adjustments(loops: Loops) -> pl.DataFrame:
 
 def _repeated(loops: Loops, rows: Rows, starts: Sequence[int]) -> tuple[Rows, Rows]:
     """Find every group of elements that a segment repeats: its row and where it starts, in file order."""
-    counts = loops.document.counts(rows)
-    found = [rows[counts > start] for start in starts]
-    all_rows = np.concatenate(found)
-    position = np.repeat(np.array(starts, np.int64), [len(group) for group in found])
-    # Few segments repeat, so the groups are sorted runs that merge in one pass.
-    order = np.argsort(all_rows * _MOST_ELEMENTS + position, kind="stable")
-    return all_rows[order], position[order]
+    counts = np.searchsorted(starts, loops.document.counts(rows))
+    nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(rows, counts), np.array(starts, np.int64)[nth]
 
 
 def read_remarks(loops: Loops) -> pl.DataFrame:
@@ -277,8 +281,7 @@ def _qualified_values(loops: Loops, tag: str) -> pl.DataFrame:
     return pl.DataFrame(
         {
             **loops.places(rows),
-            "qualifier": loops.document.element(rows, 1),
-            "value": loops.document.element(rows, 2),
+            **loops.document.columns(rows, {"qualifier": 1, "value": 2}),
         }
     )
 
@@ -289,7 +292,6 @@ def read_names(loops: Loops) -> pl.DataFrame:
     return pl.DataFrame(
         {
             **loops.places(rows),
-            "entity_code": loops.document.element(rows, 1),
-            **{name: loops.document.element(rows, position) for name, position in _NAME_ELEMENTS.items()},
+            **loops.document.columns(rows, _NAME_ELEMENTS),
         }
     )

@@ -13,6 +13,6 @@ CRASH_AT: Final = "RPMCLAIMS_CRASH_AT"
 
 
 def crashpoint(name: str) -> None:
-    """Die here without a word if this is the place that was asked for; no clean-up runs, as in a power cut."""
+    """Die here without a word if this is the place that was asked for; nothing is cleaned up."""
     if os.environ.get(CRASH_AT) == name:
         os.kill(os.getpid(), signal.SIGKILL)

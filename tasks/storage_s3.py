@@ -152,7 +152,9 @@ class S3Prefix(Storage):
         if code in _CHANGED:
             return changed(uri)
         if code == _CLOCK_IS_OFF:
-            return StorageError(f"Storage refused {uri}: the clock of this machine is off. Set it, and run again.")
+            return StorageError(
+                f"Storage refused {uri}: the clock of this machine is off. Set it, and run again."
+            )
         if code in _BUSY or isinstance(error, _BROKEN):
             why = code or type(error).__name__
             return Unreachable(

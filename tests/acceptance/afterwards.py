@@ -88,7 +88,7 @@ def rows(url: str, table: str) -> list[dict[str, Any]]:
 
 
 def ledger_of(url: str, folder: Path) -> dict[str, Counter[str]]:
-    """Read the ledger so that two compare: by names, not by row numbers: a rolled back write uses those up."""
+    """Read the ledger so that two compare: by names, not by row numbers, which a rollback uses up."""
     names = {
         "claim.id": {row["id"]: row["claim_number"] for row in rows(url, "claim")},
         "interchange.id": {row["id"]: row["file_name"] for row in rows(url, "interchange")},
