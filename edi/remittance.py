@@ -117,13 +117,11 @@ def _read_part(document: Document, before: Counts) -> tuple[Remittance, pl.DataF
     """Read the tables of one part, and the totals its payments need; payments are not balanced yet."""
     loops = Loops(document, before)
     payments, provider_adjustments = tables.read_payments(loops), tables.read_provider_adjustments(loops)
-    adjustments, dates, amounts = (
-        tables.read_adjustments(loops),
-        tables.read_dates(loops),
-        tables.read_amounts(loops),
-    )
-    lines = balance_lines(tables.read_lines(loops), adjustments)
-    claims = balance_claims(tables.read_claims(loops), lines, adjustments)
+    references, dates = tables.read_references(loops), tables.read_dates(loops)
+    amounts, names = tables.read_amounts(loops), tables.read_names(loops)
+    adjustments = tables.read_adjustments(loops)
+    lines = balance_lines(tables.read_lines(loops, references, dates, amounts), adjustments)
+    claims = balance_claims(tables.read_claims(loops, dates, names), lines, adjustments)
     faults = collect(
         *payment_faults(payments, provider_adjustments),
         *claim_faults(claims, lines, adjustments),
@@ -136,10 +134,10 @@ def _read_part(document: Document, before: Counts) -> tuple[Remittance, pl.DataF
         adjustments=_finished(adjustments),
         remarks=tables.read_remarks(loops),
         provider_adjustments=_finished(provider_adjustments),
-        references=tables.read_references(loops),
+        references=references,
         dates=_finished(dates),
         amounts=_finished(amounts),
-        names=tables.read_names(loops),
+        names=names,
         findings=faults.with_columns(transaction=document.transaction_of(faults["segment"])),
     )
     return part, payment_totals(claims, provider_adjustments), loops.after

@@ -40,8 +40,12 @@ class Loops:
         self.clp, clp_set = document.rows_in("835", "CLP")
         self.svc, _ = document.rows_in("835", "SVC")
         self.claim_payment = self.payment(clp_set)
-        self._claim_of = self._owner(self.clp, "CLP", before.claims)
-        self._line_of = self._owner(self.svc, "SVC", before.lines)
+        ends = document.rows(*_CLAIM_ENDS)
+        self._claim_of = self._owner(self.clp, ends, before.claims)
+        self._line_of = self._owner(self.svc, np.union1d(ends, document.rows("SVC")), before.lines)
+        # Few rows stand in no claim, however large the part.
+        self._header, header_set = document.within("835", np.flatnonzero(self._claim_of == 0))
+        self._header_payment = self.payment(header_set)
         self._looked_up: dict[str, tuple[Rows, npt.NDArray[np.uint32]]] = {}
 
     @property
@@ -57,11 +61,12 @@ class Loops:
         """Number the payments of these transaction sets."""
         return np.searchsorted(self.sets["transaction"].to_numpy(), transactions) + self.first_payment
 
-    def _owner(self, starts: Rows, tag: str, before: int) -> Rows:
+    def _owner(self, starts: Rows, ends: Rows, before: int) -> Rows:
         """Give every row the number of the loop it lies in; 0 for none."""
-        numbers = np.zeros(len(self.document) + 1, np.int64)
-        numbers[starts] = np.arange(len(starts)) + before + 1
-        return numbers[self.document.last_of(tag, *_CLAIM_ENDS)]
+        bounds = np.union1d(starts, ends)
+        numbers = np.zeros(len(bounds) + 1, np.int64)
+        numbers[np.searchsorted(bounds, starts) + 1] = np.arange(len(starts)) + before + 1
+        return np.repeat(numbers, np.diff(bounds, prepend=0, append=len(self.document)))
 
     def claims(self, rows: Rows) -> Rows:
         """Give the claim of each row; 0 for none."""
@@ -86,44 +91,44 @@ class Loops:
             "segment": pl.Series(self.document.number(rows)),
         }
 
-    def first(self, owners: Rows, count: int, before: int, rows: Rows) -> Rows:
-        """Find the first of `rows` for each of `count` owners; -1 for none."""
-        found = np.full(count, -1, np.int64)
-        owned = owners > 0
-        found[(owners[owned] - before - 1)[::-1]] = rows[owned][::-1]
-        return found
-
     def first_of_lines(self, tag: str, qualifier: str) -> Rows:
-        """Find the first segment of an id and qualifier in each line; -1 for none."""
-        rows = self._qualified_in_claims(tag, qualifier)
-        return self.first(self._line_of[rows], len(self.svc), self._before.lines, rows)
+        """Find the first segment of an id and qualifier in each line.
+
+        Returns:
+            Its place among `in_claims(tag)`; their number for none.
+        """
+        rows, places = self._qualified_in_claims(tag, qualifier)
+        return _first(self._line_of[rows[places]] - self._before.lines, len(self.svc), places, len(rows))
 
     def first_of_claims(self, tag: str, qualifier: str) -> Rows:
-        """Find the first segment of an id and qualifier in each claim, outside its lines; -1 for none."""
-        rows = self._qualified_in_claims(tag, qualifier)
-        rows = rows[self._line_of[rows] == 0]
-        return self.first(self._claim_of[rows], len(self.clp), self._before.claims, rows)
+        """Find the first segment of an id and qualifier in each claim, outside its lines, likewise."""
+        rows, places = self._qualified_in_claims(tag, qualifier)
+        places = places[self._line_of[rows[places]] == 0]
+        return _first(self._claim_of[rows[places]] - self._before.claims, len(self.clp), places, len(rows))
 
     def first_of_payments(self, tag: str, qualifier: str | None = None) -> Rows:
-        """Find the first segment of an id in the header of each payment; -1 for none."""
-        rows = self.document.rows(tag)
-        rows = rows[self._claim_of[rows] == 0]
+        """Find the row of the first segment of an id in the header of each payment; -1 for none."""
+        found = self.document.tags(self._header) == code(tag)
         if qualifier is not None:
-            rows = self._qualified(rows, qualifier)
-        rows, transactions = self.document.within("835", rows)
-        return self.first(self.payment(transactions), len(self.sets), self.first_payment - 1, rows)
+            found &= self.document.codes(self._header, 1) == code(qualifier)
+        owners = self._header_payment[found] - self.first_payment + 1
+        return _first(owners, len(self.sets), self._header[found], -1)
 
-    def _qualified_in_claims(self, tag: str, qualifier: str) -> Rows:
+    def _qualified_in_claims(self, tag: str, qualifier: str) -> tuple[Rows, Rows]:
         if tag not in self._looked_up:
             rows = self.in_claims(tag)
             self._looked_up[tag] = rows, self.document.codes(rows, 1)
         rows, qualifiers = self._looked_up[tag]
-        found: Rows = rows[qualifiers == code(qualifier)]
-        return found
+        return rows, np.flatnonzero(qualifiers == code(qualifier))
 
-    def _qualified(self, rows: Rows, qualifier: str) -> Rows:
-        found: Rows = rows[self.document.codes(rows, 1) == code(qualifier)]
-        return found
+
+def _first(owners: Rows, count: int, places: Rows, none: int) -> Rows:
+    """Find the first of `places` for each of `count` owners, which count from 1."""
+    found = np.full(count, none, np.int64)
+    owned = owners > 0
+    # Of several values for one owner the last assigned stays, so they are assigned backwards.
+    found[(owners[owned] - 1)[::-1]] = places[owned][::-1]
+    return found
 
 
 def _null_if_zero(numbers: Rows) -> pl.Series:

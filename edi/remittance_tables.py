@@ -18,6 +18,14 @@ _CAS_TRIPLES = range(2, 20, 3)
 _PLB_PAIRS = range(3, 15, 2)
 _MOA_REMARKS = range(3, 8)
 _MIA_REMARKS = (5, 20, 21, 22, 23)
+_BPR_ELEMENTS = {
+    "handling_code": 1,
+    "amount_text": 2,
+    "credit_debit": 3,
+    "method": 4,
+    "payment_format": 5,
+    "payment_date_text": 16,
+}
 _SVC_ELEMENTS = {
     "procedure": 1,
     "charge_text": 2,
@@ -53,21 +61,12 @@ def read_payments(loops: Loops) -> pl.DataFrame:
                 "payment": np.arange(len(loops.sets)) + loops.first_payment,
                 "transaction": loops.sets["transaction"],
                 "segment": np.where(bpr >= 0, document.number(bpr), loops.sets["first_segment"].to_numpy()),
-                "payer_name": document.element(payer, 2),
-                "payer_id": document.element(payer, 4),
+                **document.columns(payer, {"payer_name": 2, "payer_id": 4}),
                 "payer_reference": document.element(payer_reference, 2),
-                "payee_name": document.element(payee, 2),
-                "payee_id_qualifier": document.element(payee, 3),
-                "payee_id": document.element(payee, 4),
+                **document.columns(payee, {"payee_name": 2, "payee_id_qualifier": 3, "payee_id": 4}),
                 "payee_reference": document.element(payee_reference, 2),
-                "trace_number": document.element(trn, 2),
-                "trace_payer_id": document.element(trn, 3),
-                "handling_code": document.element(bpr, 1),
-                "amount_text": document.element(bpr, 2),
-                "credit_debit": document.element(bpr, 3),
-                "method": document.element(bpr, 4),
-                "payment_format": document.element(bpr, 5),
-                "payment_date_text": document.element(bpr, 16),
+                **document.columns(trn, {"trace_number": 2, "trace_payer_id": 3}),
+                **document.columns(bpr, _BPR_ELEMENTS),
                 "production_date": document.element(produced, 2),
                 "is_new": loops.sets["is_new"],
             },
@@ -88,8 +87,8 @@ def read_payments(loops: Loops) -> pl.DataFrame:
     )
 
 
-def read_claims(loops: Loops) -> pl.DataFrame:
-    """Read the CLP of each claim."""
+def read_claims(loops: Loops, dates: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    """Read the CLP of each claim, with its dates and the member id of its patient."""
     document, clp = loops.document, loops.clp
     elements = {
         "claim_number": 1,
@@ -102,7 +101,7 @@ def read_claims(loops: Loops) -> pl.DataFrame:
         "facility_code": 8,
         "frequency_code": 9,
     }
-    dates = {"statement_from": "232", "statement_to": "233", "received_on": "050"}
+    qualifiers = {"statement_from": "232", "statement_to": "233", "received_on": "050"}
     return pl.DataFrame(
         {
             "claim": loops.claims(clp),
@@ -110,21 +109,27 @@ def read_claims(loops: Loops) -> pl.DataFrame:
             "segment": document.number(clp),
             **document.columns(clp, elements),
             **{
-                name: document.element(loops.first_of_claims("DTM", qualifier), 2)
-                for name, qualifier in dates.items()
+                name: _taken(dates["date"], loops.first_of_claims("DTM", qualifier))
+                for name, qualifier in qualifiers.items()
             },
-            "member_id": document.element(loops.first_of_claims("NM1", "QC"), 9),
+            "member_id": _taken(names["identifier"], loops.first_of_claims("NM1", "QC")),
         }
     ).with_columns(
         as_amount(pl.col("charge_text")).alias("charge"),
         as_amount(pl.col("paid_text")).alias("paid"),
         as_amount(pl.col("patient_responsibility_text")).alias("patient_responsibility"),
         (pl.col("status_code") == "22").fill_null(value=False).alias("is_reversal"),
-        *[as_date(pl.col(name)) for name in dates],
     )
 
 
-def read_lines(loops: Loops) -> pl.DataFrame:
+def _taken(values: pl.Series, places: Rows) -> pl.Series:
+    """Take values by place; the place behind the last is null."""
+    return values.extend_constant(None, 1).gather(places)
+
+
+def read_lines(
+    loops: Loops, references: pl.DataFrame, dates: pl.DataFrame, amounts: pl.DataFrame
+) -> pl.DataFrame:
     """Read the SVC of each line, with its date, its control number and the allowed amount."""
     document, svc = loops.document, loops.svc
     lines = pl.DataFrame(
@@ -133,20 +138,19 @@ def read_lines(loops: Loops) -> pl.DataFrame:
             **{name: place for name, place in loops.places(svc).items() if name != "line"},
             "separator": document.separators(svc),
             **document.columns(svc, _SVC_ELEMENTS),
-            "line_control_number": document.element(loops.first_of_lines("REF", "6R"), 2),
-            "service_on": document.element(loops.first_of_lines("DTM", "472"), 2),
-            "service_from": document.element(loops.first_of_lines("DTM", "150"), 2),
-            "allowed": document.element(loops.first_of_lines("AMT", "B6"), 2),
+            "line_control_number": _taken(references["value"], loops.first_of_lines("REF", "6R")),
+            "service_on": _taken(dates["date"], loops.first_of_lines("DTM", "472")),
+            "service_from": _taken(dates["date"], loops.first_of_lines("DTM", "150")),
+            "allowed": _taken(amounts["amount"], loops.first_of_lines("AMT", "B6")),
         }
     )
     lines = _with_procedure(_with_procedure(lines, "procedure", ""), "submitted", "submitted_")
     return lines.with_columns(
         charge=as_amount(pl.col("charge_text")),
         paid=as_amount(pl.col("paid_text")),
-        allowed=as_amount(pl.col("allowed")),
         units=as_quantity(pl.col("units")),
         submitted_units=as_quantity(pl.col("submitted_units")),
-        date_of_service=pl.coalesce(as_date(pl.col("service_on")), as_date(pl.col("service_from"))),
+        date_of_service=pl.coalesce("service_on", "service_from"),
     ).drop("procedure", "submitted", "separator", "service_on", "service_from")
 
 

@@ -146,6 +146,11 @@ class Document:
         length = self._offsets[element + 1] - start
         return self._pack(start, length)
 
+    def tags(self, rows: Rows) -> npt.NDArray[np.uint32]:
+        """Take the segment ids as integers, `code("CLP")`."""
+        tags: npt.NDArray[np.uint32] = self._tags[rows]
+        return tags
+
     def counts(self, rows: npt.ArrayLike) -> Rows:
         """Count the pieces of each segment, its id included."""
         counts: Rows = self._count[np.asarray(rows, np.int64)]
