@@ -39,10 +39,10 @@ def _sums(frame: pl.DataFrame, owner: str, column: str, total: str) -> pl.DataFr
 def _with_sums(
     owners: pl.DataFrame, frame: pl.DataFrame, owner: str, column: str, total: str
 ) -> pl.DataFrame:
-    """Put beside each owner the sum of its rows of `frame`, as `_sums` does; null for an owner without rows.
+    """Put beside each owner the sum of its rows of `frame`, as `_sums` does; null for one without rows.
 
-    Both stand in file order, so an owner has one stretch of rows, and its sum is the difference of two running
-    sums: much cheaper than to group and to join.
+    Both stand in file order, so an owner has one stretch of rows, and its sum is the difference of two
+    running sums: much cheaper than to group and to join.
     """
     owned = frame.select(owner, amount=_counted(column))
     if owned[owner].null_count():

@@ -14,6 +14,7 @@ from edi.envelope import UNFOLDED, fold
 MONEY: Final = pl.Decimal(12, 2)
 BASIC_SET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 !\"&'()+,-./;?="
 _TEXTS: Final = pl.List(pl.String)
+_TEXTS_AT_A_TIME: Final = 50_000  # their bytes are read while they are near the processor
 # One row per claim. The billing columns become one HL 20 for each different provider of a transaction set.
 CLAIM_COLUMNS: Final[dict[str, pl.DataType]] = {
     "claim_number": pl.String(),  # CLM01
@@ -87,7 +88,8 @@ def as_written(frame: pl.DataFrame) -> pl.DataFrame:
     for name, kind in frame.schema.items():
         column = frame[name]
         if kind == pl.String:
-            column = _cut(_folded(column), LONGEST.get(name))
+            longest = LONGEST.get(name)
+            column = column if _is_written(column, longest) else _cut(_folded(column), longest)
         elif kind == _TEXTS:
             column = _folded_lists(column)
         elif kind == pl.List:
@@ -98,37 +100,45 @@ def as_written(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _folded(text: pl.Series) -> pl.Series:
     """Fold a column; rows are looked at one by one only in a column that capitals alone do not mend."""
-    if _is_folded(text):
-        return text
     capitals = text.str.to_uppercase()
-    if _is_folded(capitals):
+    if _is_written(capitals):
         return capitals
     changed = capitals.str.contains(UNFOLDED).fill_null(value=False)
     folded = text.filter(changed).to_frame("text").select(fold(pl.col("text")))["text"]
     return capitals.scatter(changed.arg_true(), folded)
 
 
-def _is_folded(text: pl.Series) -> bool:
-    """Tell from a column's bytes alone whether folding would leave all of it as it is."""
+def _is_written(text: pl.Series, longest: int | None = None) -> bool:
+    """Tell whether folding and cutting would leave all of a column as it is."""
+    starts = range(0, len(text), _TEXTS_AT_A_TIME)
+    return all(_are_written(text.slice(start, _TEXTS_AT_A_TIME), longest) for start in starts)
+
+
+def _are_written(text: pl.Series, longest: int | None) -> bool:
+    """Tell it of some texts from their bytes alone, without a look at each text."""
+    if text.null_count() == len(text):
+        return True
     arrow = text.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, offsets, data = arrow.buffers()
-    if data is None:
-        return True
+    bounds = np.frombuffer(offsets, np.int64)[arrow.offset : arrow.offset + len(arrow) + 1]
+    length = np.diff(bounds)
+    has_text = length > 0
+    has_empty = np.count_nonzero(has_text) + text.null_count() < len(text)
+    if data is None or has_empty or (longest is not None and length.max() > longest):
+        return False
     whole = bytes(data)
     if whole.translate(None, BASIC_SET):
         return False
     if b" " not in whole:
         return True
-    is_space = np.frombuffer(whole, np.uint8) == ord(" ")
-    bounds = np.frombuffer(offsets, np.int64)[arrow.offset : arrow.offset + len(arrow) + 1]
-    has_text = bounds[1:] > bounds[:-1]
-    at_edge = is_space[bounds[:-1][has_text]].any() or is_space[bounds[1:][has_text] - 1].any()
-    return not (at_edge or (is_space[1:] & is_space[:-1]).any())
+    letters = np.frombuffer(whole, np.uint8)
+    edges = letters[bounds[:-1][has_text]], letters[bounds[1:][has_text] - 1]
+    return b"  " not in whole and not any((edge == ord(" ")).any() for edge in edges)
 
 
 def _folded_lists(lists: pl.Series) -> pl.Series:
     values = lists.explode().drop_nulls()
-    if not _is_folded(values) or (values.str.len_bytes() == 0).any():
+    if not _is_written(values):
         is_text = pl.element().str.len_bytes() > 0
         lists = lists.list.eval(fold(pl.element())).list.eval(pl.element().filter(is_text))
     return _without_nulls(lists)

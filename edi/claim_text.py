@@ -1,23 +1,34 @@
 """The text of the claims of an 837P: what a billing provider, a claim and a service line look like in X12.
 
 `edi.claim_837p` puts these texts in order and into envelopes. A template reads like the segments it writes;
-values arrive folded (`edi.claim_columns`), so none of them can hold a delimiter.
+its values are folded (`edi.claim_columns`), so none of them can hold a delimiter.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from edi.claim_columns import as_written
 from edi.claim_places import Rows
 
 _TEXTS: Final = pl.List(pl.String)
 _MOST_KEYS: Final = 5_000_000  # beyond, looking a value up costs more than writing it
+# What most lines share with many others of the month: the same service on the same day, for the same money.
+_SERVICE: Final = (
+    "counter",
+    "code",
+    "modifiers",
+    "charge",
+    "units",
+    "diagnosis_pointers",
+    "date_of_service",
+)
 
 
-def provider_text(claims: pl.DataFrame) -> pl.LazyFrame:
+def provider_text(claims: pl.DataFrame) -> pl.Series:
     """Loops 2000A and 2010AA, of the first claim of each."""
     template = (
         "HL*{parent}**20*1~{taxonomy}"
@@ -26,11 +37,11 @@ def provider_text(claims: pl.DataFrame) -> pl.LazyFrame:
         "N4*{billing_city}*{billing_state}*{billing_postal_code}~"
         "REF*EI*{billing_tax_id}~"
     )
-    taxonomy = _if("billing_taxonomy_code", "PRV*BI*PXC*{billing_taxonomy_code}~")
-    return claims.lazy().select(text=_written(template, taxonomy=taxonomy))
+    taxonomy = _if(claims["billing_taxonomy_code"], "PRV*BI*PXC*{billing_taxonomy_code}~")
+    return claims.select(text=_written(template, taxonomy=taxonomy))["text"]
 
 
-def claim_text(claims: pl.DataFrame) -> pl.LazyFrame:
+def claim_text(claims: pl.DataFrame) -> pl.Series:
     """Loops 2000B, 2010BA, 2010BB, 2300 and 2310B; the patient is always the subscriber."""
     template = (
         "HL*{level}*{parent}*22*0~"
@@ -45,60 +56,78 @@ def claim_text(claims: pl.DataFrame) -> pl.LazyFrame:
         "{payer_claim}{medical_record}{diagnoses}{rendering}"
     )
     rendering = "NM1*82*1*{rendering_last_name}*{rendering_first_name}****XX*{rendering_npi}~{taxonomy}"
-    taxonomy = _if("rendering_taxonomy_code", "PRV*PE*PXC*{rendering_taxonomy_code}~")
-    parts = {
-        "payer_claim": _if("payer_claim_control_number", "REF*F8*{payer_claim_control_number}~"),
-        "medical_record": _if("medical_record_number", "REF*EA*{medical_record_number}~"),
-        "diagnoses": _if("diagnosis_codes", "HI*ABK:{diagnosis_codes}~"),
-        "rendering": _if("rendering_npi", rendering, taxonomy=taxonomy),
-    }
-    return (
-        claims.lazy()
-        .with_columns(
-            _amounts(claims["total_charge"]),
-            _joined(claims["diagnosis_codes"], "*ABF:"),
-            _days(claims["subscriber_birth_date"]),
-        )
-        .select(text=_written(template, **parts))
+    taxonomy = _if(claims["rendering_taxonomy_code"], "PRV*PE*PXC*{rendering_taxonomy_code}~")
+    claims = claims.with_columns(
+        _amounts(claims["total_charge"]),
+        _days(claims["subscriber_birth_date"]),
+        _joined(claims["diagnosis_codes"], "*ABF:"),
     )
+    parts = {
+        "payer_claim": _if(claims["payer_claim_control_number"], "REF*F8*{payer_claim_control_number}~"),
+        "medical_record": _if(claims["medical_record_number"], "REF*EA*{medical_record_number}~"),
+        "diagnoses": _if(claims["diagnosis_codes"], "HI*ABK:{diagnosis_codes}~"),
+        "rendering": _if(claims["rendering_npi"], rendering, taxonomy=taxonomy),
+    }
+    return claims.select(text=_written(template, **parts))["text"]
 
 
-def line_text(lines: pl.DataFrame) -> pl.LazyFrame:
-    """Loop 2400."""
+def line_text(lines: pl.DataFrame) -> pl.Series:
+    """Loop 2400; every service is written once, however many lines say it."""
+    alike = lines.lazy().select(*_SERVICE, row=pl.int_range(pl.len())).group_by(_SERVICE).agg("row").collect()
+    service: Rows = np.empty(lines.height, np.int64)
+    service[alike["row"].explode().to_numpy()] = np.repeat(
+        np.arange(alike.height), alike["row"].list.len().to_numpy()
+    )
+    texts = _service_text(as_written(alike.select(_SERVICE))).gather(service)
+    own = as_written(lines.select("line_control_number")).with_columns(service=texts)
+    control = _if(own["line_control_number"], "REF*6R*{line_control_number}~")
+    return own.select(text=_written("{service}{control}", control=control))["text"]
+
+
+def _service_text(services: pl.DataFrame) -> pl.Series:
+    """Loop 2400 up to the line's own control number."""
     template = (
-        "LX*{counter}~"
-        "SV1*HC:{code}{modified}*{charge}*UN*{units}{pointers}~"
-        "DTP*472*D8*{date_of_service}~{control}"
+        "LX*{counter}~SV1*HC:{code}{modified}*{charge}*UN*{units}{pointers}~DTP*472*D8*{date_of_service}~"
+    )
+    services = services.with_columns(
+        _amounts(services["charge"]),
+        _joined(services["modifiers"], ":"),
+        _joined(services["diagnosis_pointers"], ":"),
+        _days(services["date_of_service"]),
     )
     parts = {
-        "modified": _if("modifiers", ":{modifiers}"),
-        "pointers": _if("diagnosis_pointers", "***{diagnosis_pointers}"),
-        "control": _if("line_control_number", "REF*6R*{line_control_number}~"),
+        "modified": _if(services["modifiers"], ":{modifiers}"),
+        "pointers": _if(services["diagnosis_pointers"], "***{diagnosis_pointers}"),
     }
-    return (
-        lines.lazy()
-        .with_columns(
-            _amounts(lines["charge"]),
-            _joined(lines["modifiers"], ":"),
-            _pointers(lines["diagnosis_pointers"]),
-            _days(lines["date_of_service"]),
-        )
-        .select(text=_written(template, **parts))
-    )
+    return services.select(text=_written(template, **parts))["text"]
 
 
-def _written(template: str, **parts: pl.Expr) -> pl.Expr:
+def _pieces(template: str, parts: Mapping[str, list[pl.Expr]]) -> list[pl.Expr]:
+    """Cut a template into its constant texts and what stands for each `{name}`: a part, or a column."""
+    pieces = []
+    for index, piece in enumerate(re.split(r"\{(\w+)\}", template)):
+        if index % 2:
+            pieces += parts.get(piece, [pl.col(piece)])
+        elif piece:
+            pieces.append(pl.lit(piece))
+    return pieces
+
+
+def _written(template: str, **parts: list[pl.Expr]) -> pl.Expr:
     """Fill columns, or the given parts, into `{name}`; a null is written as nothing."""
-    pieces = enumerate(re.split(r"\{(\w+)\}", template))
-    return pl.concat_str(
-        (parts.get(piece, pl.col(piece)) if index % 2 else pl.lit(piece) for index, piece in pieces if piece),
-        ignore_nulls=True,
-    )
+    return pl.concat_str(_pieces(template, parts), ignore_nulls=True)
 
 
-def _if(column: str, template: str, **parts: pl.Expr) -> pl.Expr:
-    """Write the template where the column is not null, else nothing."""
-    return pl.when(pl.col(column).is_not_null()).then(_written(template, **parts))
+def _if(column: pl.Series, template: str, **parts: list[pl.Expr]) -> list[pl.Expr]:
+    """Write the template where the column is not null, else nothing.
+
+    Most columns are all null or have no null at all; then no row is asked.
+    """
+    if column.null_count() == len(column):
+        return []
+    if column.null_count() == 0:
+        return _pieces(template, parts)
+    return [pl.when(pl.col(column.name).is_not_null()).then(_written(template, **parts))]
 
 
 def _joined(lists: pl.Series, separator: str) -> pl.Series:
@@ -124,19 +153,6 @@ def _amounts(money: pl.Series) -> pl.Series:
 def _days(days: pl.Series) -> pl.Series:
     """Write dates as CCYYMMDD."""
     return _each_once(days, days.to_physical(), lambda some: some.dt.strftime("%Y%m%d"))
-
-
-def _pointers(pointers: pl.Series) -> pl.Series:
-    """Write SV107: up to four numbers from 1 to 12, parted by colons; null when there are none."""
-
-    def write(some: pl.Series) -> pl.Series:
-        return _joined(some, ":")
-
-    flat = pointers.explode().drop_nulls()
-    if (pointers.list.len() > 4).any() or not flat.is_between(1, 12).all():
-        return write(pointers).alias(pointers.name)
-    places = [pointers.list.get(place, null_on_oob=True).fill_null(0) * 13**place for place in range(4)]
-    return _each_once(pointers, sum(places[1:], start=places[0]), write)
 
 
 def _each_once(column: pl.Series, keys: pl.Series, write: Callable[[pl.Series], pl.Series]) -> pl.Series:

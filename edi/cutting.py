@@ -94,7 +94,7 @@ def cut(data: bytes | mmap, spans: list[Span]) -> Cut:
         is_mark = marks == delimiters.element[0]
         is_mark |= marks == delimiters.segment[0]
         at = np.flatnonzero(is_mark)
-        ends.append(np.flatnonzero(marks[at] == delimiters.segment[0]) + elements)
+        ends.append(np.flatnonzero(marks.take(at) == delimiters.segment[0]) + elements)
         end = elements + len(at)
         pieces.append(Piece(raw, delimiters, encoding, line_breaks, elements, end, text_length))
         # A delimiter stands behind its element; without the delimiters before it, it marks the element's end.

@@ -6,6 +6,7 @@ one receiver as an `Interchange`. Reading an envelope is `edi.segments`' work; n
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 
 import polars as pl
@@ -37,8 +38,9 @@ def fold(text: pl.Expr) -> pl.Expr:
     return plain.str.replace_all(OUTSIDE_BASIC_SET, " ").str.replace_all("  +", " ").str.strip_chars(" ")
 
 
+@lru_cache(maxsize=64)
 def folded(text: str, longest: int | None = None) -> str:
-    """Fold one text of the envelope, cut to its longest length."""
+    """Fold one text of the envelope, cut to its longest length; every transaction set asks for the same."""
     plain = str(pl.select(fold(pl.lit(text))).item())
     return plain[:longest].rstrip(" ")
 

@@ -7,6 +7,7 @@ adjustment means, does not belong here.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from mmap import mmap
 
 import polars as pl
@@ -103,14 +104,19 @@ class RemittanceParts:
         self._totals.append(totals)
         self._envelopes.append(document.envelope)
         self._faults.append(document.syntax_findings)
-        return replace(part, payments=_balance_payments(part.payments.clear(), totals.clear())[0])
+        return replace(part, payments=_nothing().payments)
 
     def finish(self) -> Remittance:
         """Give the payments of all parts, balanced, and the findings about them and about the envelope."""
-        nothing, _, _ = _read_part(Document.read(b""), Counts())
         payments, unbalanced = _balance_payments(pl.concat(self._payments), pl.concat(self._totals))
         envelope = nesting_findings(pl.concat(self._envelopes), self._segments)
-        return replace(nothing, payments=payments, findings=collect(*self._faults, envelope, unbalanced))
+        return replace(_nothing(), payments=payments, findings=collect(*self._faults, envelope, unbalanced))
+
+
+@cache
+def _nothing() -> Remittance:
+    """Give the tables of a file without any segment."""
+    return read_remittance(Document.read(b""))
 
 
 def _read_part(document: Document, before: Counts) -> tuple[Remittance, pl.DataFrame, Counts]:

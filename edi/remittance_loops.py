@@ -40,9 +40,8 @@ class Loops:
         self.clp, clp_set = document.rows_in("835", "CLP")
         self.svc, _ = document.rows_in("835", "SVC")
         self.claim_payment = self.payment(clp_set)
-        ends = document.rows(*_CLAIM_ENDS)
-        self._claim_of = self._owner(self.clp, ends, before.claims)
-        self._line_of = self._owner(self.svc, np.union1d(ends, document.rows("SVC")), before.lines)
+        self._claim_of = self._owner(self.clp, document.rows(*_CLAIM_ENDS), before.claims)
+        self._line_of = self._owner(self.svc, document.rows("SVC", *_CLAIM_ENDS), before.lines)
         # Few rows stand in no claim, however large the part.
         self._header, header_set = document.within("835", np.flatnonzero(self._claim_of == 0))
         self._header_payment = self.payment(header_set)
@@ -61,9 +60,8 @@ class Loops:
         """Number the payments of these transaction sets."""
         return np.searchsorted(self.sets["transaction"].to_numpy(), transactions) + self.first_payment
 
-    def _owner(self, starts: Rows, ends: Rows, before: int) -> Rows:
-        """Give every row the number of the loop it lies in; 0 for none."""
-        bounds = np.union1d(starts, ends)
+    def _owner(self, starts: Rows, bounds: Rows, before: int) -> Rows:
+        """Give every row the number of the loop it lies in, from its start to the next bound; 0 for none."""
         numbers = np.zeros(len(bounds) + 1, np.int64)
         numbers[np.searchsorted(bounds, starts) + 1] = np.arange(len(starts)) + before + 1
         return np.repeat(numbers, np.diff(bounds, prepend=0, append=len(self.document)))

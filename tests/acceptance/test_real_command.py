@@ -67,7 +67,7 @@ def ended(process: subprocess.Popen[str]) -> int:
     return process.returncode
 
 
-@pytest.mark.parametrize("point", ["after bill-bucket", "after register-claims", "file written"])
+@pytest.mark.parametrize("point", ["after register-claims", "file written"])
 def test_a_command_that_is_killed_and_given_again_leaves_the_undisturbed_month(
     eve_of: NewPractice, story: Story, prefect_api: str, point: str
 ) -> None:

@@ -145,3 +145,14 @@ def test_no_bytes_at_all_make_the_tokenizer_raise(data: bytes) -> None:
     assert document.findings.height > 0 or document.interchanges.height > 0
     rows = np.arange(len(document))
     assert len(document.element(rows, 3)) == len(document)
+
+
+def test_columns_are_the_elements_one_by_one() -> None:
+    """Several elements in one gather are those taken singly, for absent rows and places of their own too."""
+    document = Document.read(b"CLP*A* 1 *~CLP*B~DTM*472*20261015~")
+    rows, places = np.array([0, 1, -1, 2]), np.array([1, 2, 1, 2])
+    columns = document.columns(rows, {"first": 1, "second": 2, "each": places})
+    assert columns["first"].to_list() == ["A", "B", None, "472"]
+    assert columns["second"].to_list() == ["1", None, None, "20261015"]
+    assert columns["each"].to_list() == ["A", None, None, "20261015"]
+    assert document.element(rows, places).to_list() == columns["each"].to_list()
