@@ -142,14 +142,19 @@ def _settled(books: Books) -> pl.DataFrame:
 def _current_answers(books: Books) -> pl.DataFrame:
     """Return the allowed amount and the units of the first payer's latest answer to every line.
 
-    A claim whose latest answer is a reversal has none: that answer was taken back.
+    The payments' dates say which is the latest: files arrive in any order. A claim whose latest answer is a
+    reversal has none: that answer was taken back.
     """
+    paid_on = pl.coalesce("payment_date", pl.col("received_at").dt.date())
     of_ours = books.remittance_claims.filter(
         pl.col("claim_id").is_not_null(),
         ~pl.col("status_code").is_in(LATER_PAYER_STATUSES).fill_null(value=False),
     )
     current = (
-        of_ours.sort("remittance_claim_id")
+        of_ours.join(
+            books.remittances.select("remittance_id", paid_on=paid_on), on="remittance_id", how="left"
+        )
+        .sort("paid_on", "remittance_claim_id")
         .group_by("claim_id")
         .last()
         .filter(~pl.col("is_reversal"))

@@ -12,7 +12,7 @@ from edi.delimiters import Span, find_spans
 from edi.nesting import NOTHING_BEFORE
 from edi.segments import Document
 
-PART_SIZE = 8 << 20  # bytes; fresh memory is the slow part, so a part is small enough to reuse it
+PART_SIZE = 4 << 20  # bytes; fresh memory is the slow part, so a part is small enough to reuse it
 
 
 def parts(data: bytes | mmap, size: int = PART_SIZE) -> Iterator[Document]:

@@ -130,8 +130,13 @@ def _claims_like(connection: sa.Connection, said: pl.DataFrame) -> pl.DataFrame:
         )
 
 
-def claims_of_references(connection: sa.Connection, references: pl.Series) -> pl.DataFrame:
+def claims_of_references(
+    connection: sa.Connection, references: pl.Series, told: pl.DataFrame
+) -> pl.DataFrame:
     """Find the claim that the free text of a provider adjustment names, by our number or the payer's.
+
+    Args:
+        told: claim_id, number: what the file at hand calls its claims, which the ledger may not know yet.
 
     Returns:
         reference, named_claim_id: the references that name exactly one claim.
@@ -147,7 +152,9 @@ def claims_of_references(connection: sa.Connection, references: pl.Series) -> pl
     known = claims_by_number(connection, words["number"]).select("claim_id", number="claim_number")
     payers = _claims_of_payer_numbers(connection, words["number"].unique())
     named = (
-        words.join(pl.concat([known, *payers]).unique(), on="number").select("reference", "claim_id").unique()
+        words.join(pl.concat([known, *payers, told.select(known.columns)]).unique(), on="number")
+        .select("reference", "claim_id")
+        .unique()
     )
     return named.filter(pl.len().over("reference") == 1).rename({"claim_id": "named_claim_id"})
 

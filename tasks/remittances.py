@@ -133,6 +133,7 @@ def _tables(connection: sa.Connection, posted: pl.DataFrame, answers: Answers) -
     forwarded = answers.remarks.filter(pl.col("code").is_in(CROSSED_OVER))["claim"].unique()
     lines = lines.with_columns(is_denied=pl.col("line").is_in(denied.implode()))
     postings = postings_of(claims, lines, adjusted, plbs)
+    told = claims.select("claim_id", number="payer_claim_number").drop_nulls()
     return _Tables(
         claims.join(suggested, on="claim", how="left", maintain_order="left").with_columns(
             is_forwarded=pl.col("status_code").is_in(FORWARDED).fill_null(value=False)
@@ -145,7 +146,7 @@ def _tables(connection: sa.Connection, posted: pl.DataFrame, answers: Answers) -
         answers.remarks.join(keys, on="claim", maintain_order="left")
         .join(line_keys, on="line", how="left", maintain_order="left")
         .with_columns(number=_number_in_segment()),
-        _placed(connection, postings, owners, keys, lines),
+        _placed(connection, postings, owners, keys, lines, told),
     )
 
 
@@ -167,9 +168,10 @@ def _placed(
     owners: pl.DataFrame,
     keys: pl.DataFrame,
     lines: pl.DataFrame,
+    told: pl.DataFrame,
 ) -> pl.DataFrame:
     """Say of each posting which payment, claim and line of ours it is about, in file order."""
-    named = claims_of_references(connection, postings["reference"])
+    named = claims_of_references(connection, postings["reference"], told)
     return (
         postings.join(owners.drop("posted_on"), on="payment")
         .join(keys, on="claim", how="left")
