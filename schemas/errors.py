@@ -30,7 +30,7 @@ def require_equal(what: str, expected: object, found: object) -> None:
 
 
 class OutsideFailed(Exception):
-    """Storage, a mailbox or the ledger's database could not do its part; the text says what to do about it."""
+    """Storage, a mailbox or the ledger's database could not do its part; the text says what to do."""
 
 
 class StepFailed(Exception):

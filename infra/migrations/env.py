@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import context
 from alembic.autogenerate.api import AutogenContext
 
-import schemas.ledger_answers  # noqa: F401  its tables belong to the ledger
+import schemas.ledger_answers
 import schemas.ledger_ops  # noqa: F401  and so do these
 from schemas.ledger import LedgerTable, Money, UtcDateTime
 from schemas.settings import load_settings
