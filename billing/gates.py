@@ -78,7 +78,7 @@ def standing_reasons(
         MEDICARE_ADVANTAGE=is_part_b & on_gate.contains("medicare_advantage"),
         HOSPICE=is_bound_by_medicare & on_gate.contains("hospice"),
         ACCESS_ALIGNED=is_bound_by_medicare & on_gate.contains("access_aligned"),
-        INPATIENT=pl.col("is_reached") & on_gate.set_intersection(list(INPATIENT_KINDS)).list.len().gt(0),
+        INPATIENT=on_gate.set_intersection(list(INPATIENT_KINDS)).list.len().gt(0),
         RTM_SAME_PERIOD=in_month.contains("rtm"),
         OTHER_PRACTITIONER=in_month.contains("other_rpm_practitioner"),
         TIMELY_FILING=pl.col("is_reached")

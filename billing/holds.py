@@ -109,8 +109,7 @@ def _reasons_of_the_month(facts: pl.DataFrame) -> pl.DataFrame:
         INPATIENT=is_lost,
         BELOW_THRESHOLD=has_count & ~pl.col("is_reached") & ~is_lost,
         NO_LIVE_INTERACTION=(pl.col("counted_seconds") >= LIVE_INTERACTION_SECONDS)
-        & ~pl.col("has_live_interaction")
-        & ~is_lost,
+        & ~pl.col("has_live_interaction"),
         NO_CHARGE=pl.col("is_reached") & pl.col("uncharged").is_not_null(),
         # Where the provider is unknown, so is the place, and the NPI is what people must fix.
         NO_RATE=pl.col("is_reached") & pl.col("unrated").is_not_null() & pl.col("has_known_provider"),

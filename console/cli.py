@@ -5,6 +5,7 @@ needs them. What the web shows belongs to `console.web`, what is true to `billin
 """
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -56,19 +57,30 @@ def prepare_prefect() -> None:
     home = settings.home.resolve() / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     for name, value in {
-        **(JSON_LOGS if settings.log_format == "json" else {}),
+        **(JSON_LOGS if settings.log_format == "json" else _quiet()),
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "DO_NOT_TRACK": "1",
         "PREFECT_LOGGING_LEVEL": "WARNING",
-        # Prefect writes to stderr what the steps tell, and keeps it beside the run.
+        # What the steps tell is kept beside the run.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "rpmclaims",
         # A new, empty database on the first run of a home: 60 s is generous even on a busy machine.
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }.items():
         os.environ.setdefault(name, value)
+
+
+def _quiet() -> dict[str, str]:
+    """Let people read what the steps tell, and not Prefect's tracebacks: a refusal is one sentence."""
+    progress = logging.getLogger("rpmclaims")
+    if not progress.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+        progress.addHandler(handler)
+    progress.propagate = False
+    return {} if os.environ.get("RPMCLAIMS_DEBUG") else {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
 
 
 @app.command("month-end")

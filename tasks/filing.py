@@ -70,7 +70,8 @@ def register_bucket(bucket: BilledBucket, run: MonthRun) -> Registered:
         registration = ledger.register_claims(
             claims, load(bucket.lines), month=run.month, source=run.source, at=run.started_at
         )
-    LOG.info("bucket %d: %s", bucket.number, registration.counts)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in registration.counts.items())
+    LOG.info("bucket %d in the ledger: %s", bucket.number, told)
     return Registered(
         outcomes=save(registration.claims, f"{run.stage}/registered", f"bucket-{bucket.number:03d}"),
         counts=registration.counts,
