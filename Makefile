@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 TESTS ?= tests
+# How many processes run the tests; each starts the servers it needs.
+WORKERS ?= 2
 
 .PHONY: help demo test check format types lint contracts bench golden serve clean
 help:                       ## this list
@@ -24,7 +26,7 @@ demo: $(READY)              ## a whole month on this machine, from nothing
 	@$(BIN)/python -m infra.sandbox.run
 
 test: $(READY)              ## the whole test suite, its servers included
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile $(TESTS)
 
 check: $(READY) format lint types contracts test  ## what CI runs
 

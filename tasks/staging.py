@@ -6,12 +6,14 @@ is done. Files a person keeps are written by `tasks.outputs`, not here.
 
 import hashlib
 import io
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 
 import polars as pl
 
 from schemas.addresses import Address
-from tasks.storage import storage_at
+from tasks.storage import LocalFolder, storage_at
 
 
 def save(frame: pl.DataFrame, folder: str, name: str) -> Address:
@@ -50,7 +52,13 @@ def split_by(numbered: pl.DataFrame, folder: str, name: str) -> dict[int, list[A
 
 
 def remove_stage(folder: str) -> None:
-    """Forget the frames of a finished run."""
+    """Forget the frames of a finished run, and on a disk the empty folders they leave."""
     storage = storage_at(folder)
+    if isinstance(storage, LocalFolder):
+        shutil.rmtree(storage.root, ignore_errors=True)
+        with suppress(OSError):  # another run still has its frames beside ours
+            storage.root.parent.rmdir()
+            storage.root.parent.parent.rmdir()
+        return
     for stored in storage.list(""):
         storage.delete(stored.key)
