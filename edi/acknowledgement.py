@@ -6,6 +6,7 @@ frame and never comes into a finding: it may be a name. What to do about a rejec
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -55,6 +56,17 @@ class Acknowledgements:
 
 def read_acknowledgements(document: Document) -> Acknowledgements:
     """Read every TA1, 999 and 997 of a document."""
+    is_there = len(document.rows("TA1")) or document.transactions["type"].is_in(_TYPES).any()
+    return _read(document) if is_there else _nothing()
+
+
+@cache
+def _nothing() -> Acknowledgements:
+    """Give the tables of a file without any segment; most files acknowledge nothing."""
+    return _read(Document.read(b""))
+
+
+def _read(document: Document) -> Acknowledgements:
     sets = _TransactionSets(document)
     acknowledgements = pl.concat(
         [pl.DataFrame(schema=_ACKNOWLEDGEMENTS), _interchanges(document), sets.transactions(), sets.groups()],

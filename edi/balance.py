@@ -8,16 +8,17 @@ Source: ASC X12N 005010X221A1, balancing: SVC02 - CAS = SVC03; CLP03 - all CAS =
 is CLP04 when no CAS stands at claim level; sum of CLP04 - PLB = BPR02.
 """
 
+from decimal import Decimal
+
 import numpy as np
 import polars as pl
 
-from edi.findings import findings, number
+from edi.findings import NONE, findings, number
+from edi.nesting import Rows
 from edi.values import AMOUNT
 
 _NOTHING = pl.lit(0, pl.Decimal(38, 2))
-_AMOUNT = pl.col("amount")
-_BAD = _AMOUNT.is_null().cast(pl.UInt32)
-_NONE_YET = pl.DataFrame({"sum": [0], "bad": [0]}, schema={"sum": pl.Decimal(38, 2), "bad": pl.UInt32})
+_CENT = Decimal("0.01")
 
 
 def _counted(column: str) -> pl.Expr:
@@ -26,36 +27,33 @@ def _counted(column: str) -> pl.Expr:
     return value.cast(pl.Decimal(38, 2))
 
 
-def _sums(frame: pl.DataFrame, owner: str, column: str, total: str) -> pl.DataFrame:
-    """Add up a column by owner, and count the amounts that cannot be read."""
-    return (
-        frame.select(owner, amount=_counted(column))
-        .drop_nulls(owner)
-        .group_by(owner)
-        .agg(pl.col("amount").sum().alias(total), pl.col("amount").null_count().alias(f"{total}_unreadable"))
-    )
-
-
 def _with_sums(
     owners: pl.DataFrame, frame: pl.DataFrame, owner: str, column: str, total: str
 ) -> pl.DataFrame:
-    """Put beside each owner the sum of its rows of `frame`, as `_sums` does; null for one without rows.
+    """Put beside each owner the sum of its rows of `frame`, and how many of its amounts cannot be read.
 
-    Both stand in file order, so an owner has one stretch of rows, and its sum is the difference of two
+    The sum is null for an owner without rows.
+
+    Both frames stand in file order, so an owner has one stretch of rows, and its sum is the difference of two
     running sums: much cheaper than to group and to join.
     """
-    owned = frame.select(owner, amount=_counted(column))
-    if owned[owner].null_count():
-        owned = owned.drop_nulls(owner)
+    owned = frame if not frame[owner].null_count() else frame.filter(pl.col(owner).is_not_null())
+    amounts = owned[column]
     numbers, of_rows = owners[owner].to_numpy(), owned[owner].to_numpy()
     start, end = (np.searchsorted(of_rows, numbers, side=side) for side in ("left", "right"))
-    running = pl.concat([_NONE_YET, owned.select(sum=_AMOUNT.fill_null(0).cum_sum(), bad=_BAD.cum_sum())])
-    sums = running[end] - running[start]
-    has_rows = pl.lit(pl.Series(end > start))
+    sums = _between(amounts.fill_null(0).to_physical(), start, end)  # in cents
+    unreadable = amounts.is_null() & owned[f"{column}_text"].is_not_null()
     return owners.with_columns(
-        pl.when(has_rows).then(pl.lit(sums["sum"])).alias(total),
-        pl.when(has_rows).then(pl.lit(sums["bad"])).alias(f"{total}_unreadable"),
+        pl.when(pl.Series(end > start)).then(sums.cast(pl.Decimal(38, 0)) * _CENT).alias(total),
+        _between(unreadable, start, end).alias(f"{total}_unreadable"),
     )
+
+
+def _between(values: pl.Series, start: Rows, end: Rows) -> pl.Series:
+    """Add up the values of each stretch."""
+    sums = values.cum_sum()
+    running = pl.concat([pl.Series([0], dtype=sums.dtype), sums])
+    return running.gather(end) - running.gather(start)
 
 
 def balance_lines(lines: pl.DataFrame, adjustments: pl.DataFrame) -> pl.DataFrame:
@@ -81,7 +79,7 @@ def _balanced() -> list[pl.Expr]:
     is_readable = (
         _counted("charge").is_not_null()
         & _counted("paid").is_not_null()
-        & (pl.col("adjusted_unreadable").fill_null(0) == 0)
+        & (pl.col("adjusted_unreadable") == 0)
     )
     adds_up = _counted("charge") - adjusted == _counted("paid")
     return [
@@ -93,9 +91,9 @@ def _balanced() -> list[pl.Expr]:
 
 def payment_totals(claims: pl.DataFrame, provider_adjustments: pl.DataFrame) -> pl.DataFrame:
     """Add up CLP04 and PLB by payment, for one part of a file."""
-    paid = _sums(claims, "payment", "paid", "paid")
-    withheld = _sums(provider_adjustments, "payment", "amount", "withheld")
-    return paid.join(withheld, on="payment", how="full", coalesce=True)
+    owners = pl.concat([claims["payment"], provider_adjustments["payment"]]).unique().sort().to_frame()
+    paid = _with_sums(owners, claims, "payment", "paid", "paid")
+    return _with_sums(paid, provider_adjustments, "payment", "amount", "withheld")
 
 
 def balance_payments(payments: pl.DataFrame, totals: pl.DataFrame) -> pl.DataFrame:
@@ -221,6 +219,8 @@ def value_faults(dates: pl.DataFrame, amounts: pl.DataFrame) -> list[pl.DataFram
 
 
 def _balance_faults(frame: pl.DataFrame, rule: str, loop: str, charge: str, paid: str) -> pl.DataFrame:
+    if frame["is_balanced"].all():
+        return NONE
     expected = _counted("charge") - pl.col("adjusted")
     return findings(
         frame.filter(pl.col("is_readable") & ~pl.col("is_balanced")),
@@ -243,6 +243,8 @@ def _amount_faults(
     frame: pl.DataFrame, column: str, loop: str | None, element: pl.Expr
 ) -> list[pl.DataFrame]:
     """Report amounts that are missing or unreadable; `element` names the place."""
+    if not frame[column].null_count():
+        return []
     if loop is None and "line" in frame.columns:
         place = pl.when(pl.col("line").is_null()).then(pl.lit("2100")).otherwise(pl.lit("2110"))
     else:

@@ -122,8 +122,7 @@ def _are_written(text: pl.Series, longest: int | None) -> bool:
     _, offsets, data = arrow.buffers()
     bounds = np.frombuffer(offsets, np.int64)[arrow.offset : arrow.offset + len(arrow) + 1]
     length = np.diff(bounds)
-    has_text = length > 0
-    has_empty = np.count_nonzero(has_text) + text.null_count() < len(text)
+    has_empty = np.count_nonzero(length) + text.null_count() < len(text)
     if data is None or has_empty or (longest is not None and length.max() > longest):
         return False
     whole = bytes(data)
@@ -131,9 +130,10 @@ def _are_written(text: pl.Series, longest: int | None) -> bool:
         return False
     if b" " not in whole:
         return True
-    letters = np.frombuffer(whole, np.uint8)
-    edges = letters[bounds[:-1][has_text]], letters[bounds[1:][has_text] - 1]
-    return b"  " not in whole and not any((edge == ord(" ")).any() for edge in edges)
+    is_space = np.frombuffer(whole, np.uint8) == ord(" ")
+    # Where a null stands, a letter of its neighbours is looked at, which must not be a space either.
+    first, last = (is_space.take(bound, mode="clip") for bound in (bounds[:-1], bounds[1:] - 1))
+    return not (first.any() or last.any() or (is_space[1:] & is_space[:-1]).any())
 
 
 def _folded_lists(lists: pl.Series) -> pl.Series:

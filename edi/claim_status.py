@@ -6,6 +6,7 @@ kept apart in `source_type`. What a code means does not belong here.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import polars as pl
@@ -97,6 +98,16 @@ class _Levels:
 
 def read_claim_statuses(document: Document) -> ClaimStatuses:
     """Read every 277CA and 277 of a document."""
+    return _read(document) if "277" in document.transactions["type"] else _nothing()
+
+
+@cache
+def _nothing() -> ClaimStatuses:
+    """Give the tables of a file without any segment; most files tell no status."""
+    return _read(Document.read(b""))
+
+
+def _read(document: Document) -> ClaimStatuses:
     levels = _Levels(document)
     stc, transaction = document.rows_in("277", "STC")
     statuses = _statuses(levels, stc, transaction)

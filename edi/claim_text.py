@@ -5,7 +5,7 @@ its values are folded (`edi.claim_columns`), so none of them can hold a delimite
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -14,8 +14,8 @@ import polars as pl
 from edi.claim_columns import as_written
 from edi.claim_places import Rows
 
+_Pieces = list[str | pl.Expr]  # constant text, and what is filled in between
 _TEXTS: Final = pl.List(pl.String)
-_MOST_KEYS: Final = 5_000_000  # beyond, looking a value up costs more than writing it
 # What most lines share with many others of the month: the same service on the same day, for the same money.
 _SERVICE: Final = (
     "counter",
@@ -58,9 +58,9 @@ def claim_text(claims: pl.DataFrame) -> pl.Series:
     rendering = "NM1*82*1*{rendering_last_name}*{rendering_first_name}****XX*{rendering_npi}~{taxonomy}"
     taxonomy = _if(claims["rendering_taxonomy_code"], "PRV*PE*PXC*{rendering_taxonomy_code}~")
     claims = claims.with_columns(
-        _amounts(claims["total_charge"]),
-        _days(claims["subscriber_birth_date"]),
-        _joined(claims["diagnosis_codes"], "*ABF:"),
+        _amount("total_charge"),
+        _day("subscriber_birth_date"),
+        _joined("diagnosis_codes", "*ABF:"),
     )
     parts = {
         "payer_claim": _if(claims["payer_claim_control_number"], "REF*F8*{payer_claim_control_number}~"),
@@ -73,7 +73,7 @@ def claim_text(claims: pl.DataFrame) -> pl.Series:
 
 def line_text(lines: pl.DataFrame) -> pl.Series:
     """Loop 2400; every service is written once, however many lines say it."""
-    alike = lines.lazy().select(*_SERVICE, row=pl.int_range(pl.len())).group_by(_SERVICE).agg("row").collect()
+    alike = lines.select(*_SERVICE, row=pl.int_range(pl.len())).group_by(_SERVICE).agg("row")
     service: Rows = np.empty(lines.height, np.int64)
     service[alike["row"].explode().to_numpy()] = np.repeat(
         np.arange(alike.height), alike["row"].list.len().to_numpy()
@@ -90,10 +90,10 @@ def _service_text(services: pl.DataFrame) -> pl.Series:
         "LX*{counter}~SV1*HC:{code}{modified}*{charge}*UN*{units}{pointers}~DTP*472*D8*{date_of_service}~"
     )
     services = services.with_columns(
-        _amounts(services["charge"]),
-        _joined(services["modifiers"], ":"),
-        _joined(services["diagnosis_pointers"], ":"),
-        _days(services["date_of_service"]),
+        _amount("charge"),
+        _day("date_of_service"),
+        _joined("modifiers", ":"),
+        _joined("diagnosis_pointers", ":"),
     )
     parts = {
         "modified": _if(services["modifiers"], ":{modifiers}"),
@@ -102,23 +102,22 @@ def _service_text(services: pl.DataFrame) -> pl.Series:
     return services.select(text=_written(template, **parts))["text"]
 
 
-def _pieces(template: str, parts: Mapping[str, list[pl.Expr]]) -> list[pl.Expr]:
+def _pieces(template: str, parts: Mapping[str, _Pieces]) -> _Pieces:
     """Cut a template into its constant texts and what stands for each `{name}`: a part, or a column."""
-    pieces = []
+    pieces: _Pieces = []
     for index, piece in enumerate(re.split(r"\{(\w+)\}", template)):
-        if index % 2:
-            pieces += parts.get(piece, [pl.col(piece)])
-        elif piece:
-            pieces.append(pl.lit(piece))
+        pieces += parts.get(piece, [pl.col(piece).fill_null("")]) if index % 2 else [piece]
     return pieces
 
 
-def _written(template: str, **parts: list[pl.Expr]) -> pl.Expr:
+def _written(template: str, **parts: _Pieces) -> pl.Expr:
     """Fill columns, or the given parts, into `{name}`; a null is written as nothing."""
-    return pl.concat_str(_pieces(template, parts), ignore_nulls=True)
+    pieces = _pieces(template, parts)
+    values = [piece for piece in pieces if isinstance(piece, pl.Expr)]
+    return pl.format("".join(piece if isinstance(piece, str) else "{}" for piece in pieces), *values)
 
 
-def _if(column: pl.Series, template: str, **parts: list[pl.Expr]) -> list[pl.Expr]:
+def _if(column: pl.Series, template: str, **parts: _Pieces) -> _Pieces:
     """Write the template where the column is not null, else nothing.
 
     Most columns are all null or have no null at all; then no row is asked.
@@ -127,45 +126,22 @@ def _if(column: pl.Series, template: str, **parts: list[pl.Expr]) -> list[pl.Exp
         return []
     if column.null_count() == 0:
         return _pieces(template, parts)
-    return [pl.when(pl.col(column.name).is_not_null()).then(_written(template, **parts))]
+    has_value = pl.col(column.name).is_not_null()
+    return [pl.when(has_value).then(_written(template, **parts)).otherwise(pl.lit(""))]
 
 
-def _joined(lists: pl.Series, separator: str) -> pl.Series:
+def _joined(lists: str, separator: str) -> pl.Expr:
     """Join the texts of each list; null when there are none."""
-    has_text = lists.list.len() > 0
-    texts = lists.filter(has_text).cast(_TEXTS).list.join(separator)
-    if has_text.all():
-        return texts
-    nothing = pl.Series(lists.name, [None], pl.String).new_from_index(0, len(lists))
-    return nothing.scatter(has_text.arg_true(), texts)
+    texts = pl.col(lists).cast(_TEXTS).list.join(separator)
+    return pl.when(pl.col(lists).list.len() > 0).then(texts).alias(lists)
 
 
-def _amounts(money: pl.Series) -> pl.Series:
+def _amount(money: str) -> pl.Expr:
     """Write money the X12 way: no trailing zeros after the point, no leading zero, zero as 0."""
-
-    def write(some: pl.Series) -> pl.Series:
-        digits = some.cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".").str.strip_prefix("0")
-        return digits.set(some == 0, "0")
-
-    return _each_once(money, (money * 100).cast(pl.Int64), write)
+    digits = pl.col(money).cast(pl.String).str.strip_chars_end("0").str.strip_chars_end(".")
+    return pl.when(pl.col(money) == 0).then(pl.lit("0")).otherwise(digits.str.strip_prefix("0")).alias(money)
 
 
-def _days(days: pl.Series) -> pl.Series:
+def _day(date: str) -> pl.Expr:
     """Write dates as CCYYMMDD."""
-    return _each_once(days, days.to_physical(), lambda some: some.dt.strftime("%Y%m%d"))
-
-
-def _each_once(column: pl.Series, keys: pl.Series, write: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """Write a column whose values repeat much: `write` sees one row of each key, nulls one of their own."""
-    low = keys.min()
-    if not isinstance(low, int):
-        return write(column).alias(column.name)
-    key = keys.cast(pl.Int64).fill_null(low - 1).to_numpy() - (low - 1)
-    if int(key.max()) > _MOST_KEYS:
-        return write(column).alias(column.name)
-    example: Rows = np.full(int(key.max()) + 1, -1, np.int64)
-    example[key] = np.arange(len(key))
-    used = np.flatnonzero(example >= 0)
-    rank: Rows = np.empty(len(example), np.int64)
-    rank[used] = np.arange(len(used))
-    return write(column.gather(example[used])).gather(rank[key]).alias(column.name)
+    return pl.col(date).dt.strftime("%Y%m%d")

@@ -8,7 +8,7 @@ Nothing here knows what a segment means.
 
 import re
 from dataclasses import dataclass, replace
-from mmap import mmap
+from mmap import MADV_DONTNEED, PAGESIZE, mmap
 from typing import Literal
 
 ISA_LENGTH = 106
@@ -20,6 +20,7 @@ _FRAGMENT = re.compile(
     rb"|MOA|AMT|QTY|LQ|PLB|HL|STC|PRV|SBR|CLM|HI|SV1|SE|GE|IEA)([*|+^\x1d])"
 )
 _FRAGMENT_WINDOW = 65_536
+_WINDOW = 16 << 20  # bytes of a large file looked at before they are let go
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,20 @@ def find_spans(data: bytes | mmap) -> list[Span]:
 def _interchange_starts(data: bytes | mmap) -> list[int]:
     """Find the offset of every ISA that is a segment and not a word."""
     starts = []
-    at = data.find(b"ISA")
-    while at >= 0:
-        if (at == 0 or not data[at - 1 : at].isalnum()) and _ISA.match(data, at):
-            starts.append(at)
-        at = data.find(b"ISA", at + 3)
+    for window in range(0, len(data), _WINDOW):
+        at = data.find(b"ISA", window, window + _WINDOW + 2)
+        while at >= 0:
+            if (at == 0 or not data[at - 1 : at].isalnum()) and _ISA.match(data, at):
+                starts.append(at)
+            at = data.find(b"ISA", at + 3, window + _WINDOW + 2)
+        if isinstance(data, mmap):
+            let_go(data, window)
     return starts
+
+
+def let_go(data: mmap, end: int) -> None:
+    """Let the system take back the memory in which it showed a file up to here; it can be read again."""
+    data.madvise(MADV_DONTNEED, 0, end // PAGESIZE * PAGESIZE)
 
 
 def _read_isa(data: bytes | mmap, start: int) -> tuple[Delimiters, int]:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from mmap import mmap
 
-from edi.delimiters import Span, find_spans
+from edi.delimiters import Span, find_spans, let_go
 from edi.nesting import NOTHING_BEFORE
 from edi.segments import Document
 
-PART_SIZE = 4 << 20  # bytes; fresh memory is the slow part, so a part is small enough to reuse it
+PART_SIZE = 8 << 20
 
 
 def parts(data: bytes | mmap, size: int = PART_SIZE) -> Iterator[Document]:
@@ -23,8 +23,11 @@ def parts(data: bytes | mmap, size: int = PART_SIZE) -> Iterator[Document]:
     before = NOTHING_BEFORE
     for spans in _stretches(data, size):
         document = Document(data, spans, before)
+        if isinstance(data, mmap):
+            let_go(data, spans[-1].end)
         yield document
         before = document.after
+        del document  # before the next one is cut
 
 
 def _stretches(data: bytes | mmap, size: int) -> Iterator[list[Span]]:

@@ -157,13 +157,15 @@ def write_tables(source: Path, folder: Path) -> pl.DataFrame:
             data = stack.enter_context(mmap(file.fileno(), 0, access=ACCESS_READ))
         for part in _read_parts(data):
             found.append(part.pop("findings"))
-            for table, frame in part.items():
+            while part:
+                table, frame = part.popitem()
                 arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
                 if table not in writers:
                     writers[table] = stack.enter_context(
                         pq.ParquetWriter(folder / f"{table}.parquet", arrow.schema, compression="zstd")
                     )
                 writers[table].write_table(arrow)
+                del frame, arrow  # before the next one is made
     findings = collect(*found)
     findings.write_parquet(folder / "findings.parquet")
     return findings
@@ -180,7 +182,7 @@ def _read_parts(data: bytes | mmap) -> Iterator[dict[str, pl.DataFrame]]:
     """Read a file part by part; the tables of every part have the same columns."""
     remittance = RemittanceParts()
     envelopes, segments = [], 0
-    tables: dict[str, pl.DataFrame] = {}
+    empty: dict[str, pl.DataFrame] = {}
     for document in parts(data):
         money = remittance.read(document)
         acknowledged, status = read_acknowledgements(document), read_claim_statuses(document)
@@ -194,9 +196,11 @@ def _read_parts(data: bytes | mmap) -> Iterator[dict[str, pl.DataFrame]]:
             "findings": collect(money.findings, acknowledged.findings, status.findings),
             "transactions": document.transactions.clear(),
         }
+        empty = {name: frame.clear() for name, frame in tables.items()}
+        del document, money, acknowledged, status  # before the next part is cut
         yield tables
     last = remittance.finish()
-    yield {name: frame.clear() for name, frame in tables.items()} | {
+    yield empty | {
         "payments": last.payments,
         "findings": last.findings,
         "transactions": nest(pl.concat(envelopes), segments).transactions,

@@ -7,7 +7,6 @@ says does not belong here.
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from edi.nesting import Rows
@@ -40,12 +39,13 @@ class Loops:
         self.clp, clp_set = document.rows_in("835", "CLP")
         self.svc, _ = document.rows_in("835", "SVC")
         self.claim_payment = self.payment(clp_set)
-        self._claim_of = self._owner(self.clp, document.rows(*_CLAIM_ENDS), before.claims)
-        self._line_of = self._owner(self.svc, document.rows("SVC", *_CLAIM_ENDS), before.lines)
+        ends = document.rows(*_CLAIM_ENDS)
+        self._claim_of = self._owner(self.clp, ends, before.claims)
+        self._line_of = self._owner(self.svc, np.sort(np.concatenate([self.svc, ends])), before.lines)
         # Few rows stand in no claim, however large the part.
         self._header, header_set = document.within("835", np.flatnonzero(self._claim_of == 0))
         self._header_payment = self.payment(header_set)
-        self._looked_up: dict[str, tuple[Rows, npt.NDArray[np.uint32]]] = {}
+        self._in_claims: dict[str, Rows] = {}
 
     @property
     def after(self) -> Counts:
@@ -78,8 +78,11 @@ class Loops:
 
     def in_claims(self, tag: str) -> Rows:
         """Find the rows of one id inside claims or lines."""
-        rows = self.document.rows(tag)
-        return rows[(self._claim_of[rows] > 0) | (self._line_of[rows] > 0)]
+        if tag not in self._in_claims:
+            rows = self.document.rows(tag)
+            is_inside = (self._claim_of[rows] > 0) | (self._line_of[rows] > 0)
+            self._in_claims[tag] = rows if is_inside.all() else rows[is_inside]
+        return self._in_claims[tag]
 
     def places(self, rows: Rows) -> dict[str, pl.Series]:
         """Say for each row its claim, line (null at claim level) and segment."""
@@ -89,20 +92,25 @@ class Loops:
             "segment": pl.Series(self.document.number(rows)),
         }
 
-    def first_of_lines(self, tag: str, qualifier: str) -> Rows:
-        """Find the first segment of an id and qualifier in each line.
+    def first_of_lines(self, tag: str, is_wanted: pl.Series, values: pl.Series) -> pl.Series:
+        """Take for each line the value of its first wanted segment; null for none.
 
-        Returns:
-            Its place among `in_claims(tag)`; their number for none.
+        Args:
+            tag: The segments looked at; the other two arguments stand beside `in_claims(tag)`.
+            is_wanted: Whether a segment is looked for; null is no.
+            values: What it says.
         """
-        rows, places = self._qualified_in_claims(tag, qualifier)
-        return _first(self._line_of[rows[places]] - self._before.lines, len(self.svc), places, len(rows))
+        wanted = is_wanted.arg_true().to_numpy()
+        owners = self._line_of[self.in_claims(tag)[wanted]] - self._before.lines
+        return _taken(values, _first(owners, len(self.svc), wanted, -1))
 
-    def first_of_claims(self, tag: str, qualifier: str) -> Rows:
-        """Find the first segment of an id and qualifier in each claim, outside its lines, likewise."""
-        rows, places = self._qualified_in_claims(tag, qualifier)
-        places = places[self._line_of[rows[places]] == 0]
-        return _first(self._claim_of[rows[places]] - self._before.claims, len(self.clp), places, len(rows))
+    def first_of_claims(self, tag: str, is_wanted: pl.Series, values: pl.Series) -> pl.Series:
+        """Take for each claim the value of its first wanted segment outside its lines, likewise."""
+        wanted = is_wanted.arg_true().to_numpy()
+        rows = self.in_claims(tag)[wanted]
+        of_claim = self._line_of[rows] == 0
+        owners = self._claim_of[rows[of_claim]] - self._before.claims
+        return _taken(values, _first(owners, len(self.clp), wanted[of_claim], -1))
 
     def first_of_payments(self, tag: str, qualifier: str | None = None) -> Rows:
         """Find the row of the first segment of an id in the header of each payment; -1 for none."""
@@ -111,13 +119,6 @@ class Loops:
             found &= self.document.codes(self._header, 1) == code(qualifier)
         owners = self._header_payment[found] - self.first_payment + 1
         return _first(owners, len(self.sets), self._header[found], -1)
-
-    def _qualified_in_claims(self, tag: str, qualifier: str) -> tuple[Rows, Rows]:
-        if tag not in self._looked_up:
-            rows = self.in_claims(tag)
-            self._looked_up[tag] = rows, self.document.codes(rows, 1)
-        rows, qualifiers = self._looked_up[tag]
-        return rows, np.flatnonzero(qualifiers == code(qualifier))
 
 
 def _first(owners: Rows, count: int, places: Rows, none: int) -> Rows:
@@ -129,6 +130,13 @@ def _first(owners: Rows, count: int, places: Rows, none: int) -> Rows:
     return found
 
 
+def _taken(values: pl.Series, places: Rows) -> pl.Series:
+    """Take values by place; -1 is null."""
+    if (places < 0).all():
+        return values.clear(len(places))
+    return values.extend_constant(None, 1).gather(np.where(places < 0, len(values), places))
+
+
 def _null_if_zero(numbers: Rows) -> pl.Series:
     series = pl.Series(numbers, dtype=pl.Int64)
-    return series.set(series == 0, None)
+    return series if numbers.all() else series.set(series == 0, None)

@@ -5,13 +5,14 @@ and line it belongs to and which segment of the file it is. What the money adds 
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import polars as pl
 
 from edi.nesting import Rows
-from edi.remittance_loops import Loops
-from edi.segments import code
+from edi.remittance_loops import Counts, Loops
+from edi.segments import Document, code
 from edi.values import AMOUNT, as_amount, as_date, as_quantity
 
 _CAS_TRIPLES = range(2, 20, 3)
@@ -49,6 +50,20 @@ _NAME_ELEMENTS = {
 
 def read_payments(loops: Loops) -> pl.DataFrame:
     """Read the header of each 835: who pays whom how much, how and when."""
+    return _payments(loops) if loops.sets["is_new"].any() else _no_payments()
+
+
+@cache
+def _no_payments() -> pl.DataFrame:
+    return _payments(_no_loops())
+
+
+def _no_loops() -> Loops:
+    """Give the loops of nothing: most parts of a large file hold no header and no trailer."""
+    return Loops(Document.read(b""), Counts())
+
+
+def _payments(loops: Loops) -> pl.DataFrame:
     document = loops.document
     bpr, trn = loops.first_of_payments("BPR"), loops.first_of_payments("TRN")
     payer, payee = loops.first_of_payments("N1", "PR"), loops.first_of_payments("N1", "PE")
@@ -90,6 +105,7 @@ def read_payments(loops: Loops) -> pl.DataFrame:
 def read_claims(loops: Loops, dates: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Read the CLP of each claim, with its dates and the member id of its patient."""
     document, clp = loops.document, loops.clp
+    is_patient = names["entity_code"] == "QC"
     elements = {
         "claim_number": 1,
         "status_code": 2,
@@ -109,10 +125,10 @@ def read_claims(loops: Loops, dates: pl.DataFrame, names: pl.DataFrame) -> pl.Da
             "segment": document.number(clp),
             **document.columns(clp, elements),
             **{
-                name: _taken(dates["date"], loops.first_of_claims("DTM", qualifier))
+                name: loops.first_of_claims("DTM", dates["qualifier"] == qualifier, dates["date"])
                 for name, qualifier in qualifiers.items()
             },
-            "member_id": _taken(names["identifier"], loops.first_of_claims("NM1", "QC")),
+            "member_id": loops.first_of_claims("NM1", is_patient, names["identifier"]),
         }
     ).with_columns(
         as_amount(pl.col("charge_text")).alias("charge"),
@@ -120,11 +136,6 @@ def read_claims(loops: Loops, dates: pl.DataFrame, names: pl.DataFrame) -> pl.Da
         as_amount(pl.col("patient_responsibility_text")).alias("patient_responsibility"),
         (pl.col("status_code") == "22").fill_null(value=False).alias("is_reversal"),
     )
-
-
-def _taken(values: pl.Series, places: Rows) -> pl.Series:
-    """Take values by place; the place behind the last is null."""
-    return values.extend_constant(None, 1).gather(places)
 
 
 def read_lines(
@@ -138,10 +149,12 @@ def read_lines(
             **{name: place for name, place in loops.places(svc).items() if name != "line"},
             "separator": document.separators(svc),
             **document.columns(svc, _SVC_ELEMENTS),
-            "line_control_number": _taken(references["value"], loops.first_of_lines("REF", "6R")),
-            "service_on": _taken(dates["date"], loops.first_of_lines("DTM", "472")),
-            "service_from": _taken(dates["date"], loops.first_of_lines("DTM", "150")),
-            "allowed": _taken(amounts["amount"], loops.first_of_lines("AMT", "B6")),
+            "line_control_number": loops.first_of_lines(
+                "REF", references["qualifier"] == "6R", references["value"]
+            ),
+            "service_on": loops.first_of_lines("DTM", dates["qualifier"] == "472", dates["date"]),
+            "service_from": loops.first_of_lines("DTM", dates["qualifier"] == "150", dates["date"]),
+            "allowed": loops.first_of_lines("AMT", amounts["qualifier"] == "B6", amounts["amount"]),
         }
     )
     lines = _with_procedure(_with_procedure(lines, "procedure", ""), "submitted", "submitted_")
@@ -156,6 +169,9 @@ def read_lines(
 
 def _with_procedure(lines: pl.DataFrame, column: str, prefix: str) -> pl.DataFrame:
     """Part a composite procedure into code and modifiers; a bare code is taken as it is."""
+    if lines[column].null_count() == len(lines):
+        no_code, no_modifiers = pl.lit(None, pl.String), pl.lit([], pl.List(pl.String))
+        return lines.with_columns(no_code.alias(f"{prefix}code"), no_modifiers.alias(f"{prefix}modifiers"))
     # A file of any size bills a few procedures: each is taken apart once.
     keys = [column] if lines["separator"].n_unique() == 1 else [column, "separator"]
     parts = pl.col(column).str.split(pl.col("separator"))
@@ -177,26 +193,21 @@ def _with_procedure(lines: pl.DataFrame, column: str, prefix: str) -> pl.DataFra
 
 def read_adjustments(loops: Loops) -> pl.DataFrame:
     """Read each (reason, amount, quantity) of every CAS, up to six in a segment."""
-    document = loops.document
     rows, position = _repeated(loops, loops.in_claims("CAS"), _CAS_TRIPLES)
-    return (
-        pl.DataFrame(
-            {
-                **loops.places(rows),
-                "position": position,
-                **document.columns(
-                    rows,
-                    {
-                        "group_code": 1,
-                        "reason_code": position,
-                        "amount_text": position + 1,
-                        "quantity": position + 2,
-                    },
-                ),
-            }
-        )
-        .filter(pl.any_horizontal(pl.col("reason_code", "amount_text", "quantity").is_not_null()))
-        .with_columns(amount=as_amount(pl.col("amount_text")), quantity=as_quantity(pl.col("quantity")))
+    elements: dict[str, int | Rows] = {
+        "group_code": 1,
+        "reason_code": position,
+        "amount_text": position + 1,
+        "quantity": position + 2,
+    }
+    adjustments = pl.DataFrame(
+        {**loops.places(rows), "position": position, **loops.document.columns(rows, elements)}
+    )
+    says_something = pl.any_horizontal(pl.col("reason_code", "amount_text", "quantity").is_not_null())
+    if not adjustments.select(says_something.all()).item():
+        adjustments = adjustments.filter(says_something)
+    return adjustments.with_columns(
+        amount=as_amount(pl.col("amount_text")), quantity=as_quantity(pl.col("quantity"))
     )
 
 
@@ -224,6 +235,15 @@ def read_remarks(loops: Loops) -> pl.DataFrame:
 
 def read_provider_adjustments(loops: Loops) -> pl.DataFrame:
     """Read each (reason, amount) of every PLB, up to six in a segment."""
+    return _provider_adjustments(loops) if len(loops.document.rows("PLB")) else _no_provider_adjustments()
+
+
+@cache
+def _no_provider_adjustments() -> pl.DataFrame:
+    return _provider_adjustments(_no_loops())
+
+
+def _provider_adjustments(loops: Loops) -> pl.DataFrame:
     document = loops.document
     plb, transactions = document.rows_in("835", "PLB")
     rows, position = _repeated(loops, plb, _PLB_PAIRS)

@@ -63,8 +63,10 @@ class Document:
         # The four bytes at every place of the text, as one number: a code is looked up in one step.
         padded = self._cut.text + bytes(_CODE_LENGTH)
         self._words: npt.NDArray[np.uint32] = np.ndarray(len(padded) - 3, ">u4", padded, strides=(1,))
-        self._first = np.concatenate([np.zeros(1, np.int64), self._cut.ends[:-1] + 1])[: len(self._cut.ends)]
-        self._count = self._cut.ends - self._first + 1
+        # Narrow numbers are what a gather wants; wide ones it would have to check and copy.
+        ends = self._cut.ends.astype(np.uint32)
+        self._first = np.concatenate([np.zeros(1, np.uint32), ends[:-1] + 1])[: len(ends)]
+        self._count = ends - self._first + 1
         self._read_tags()
 
     @classmethod
@@ -77,7 +79,7 @@ class Document:
         start = self._offsets[self._first]
         length = self._offsets[self._first + 1] - start
         self._tags = self._pack(start, length)
-        if (self._words[start] >> 24 <= ord(" ")).any():
+        if (self._tags >> 24 <= ord(" ")).any():
             # Indented or blank segments: the id begins behind the blanks.
             ids = self._elements.gather(self._first).fill_null("")
             bare = ids.str.strip_chars_start().str.len_bytes().to_numpy()
@@ -86,7 +88,9 @@ class Document:
             self._first, self._count = self._first[kept], self._count[kept]
             self._tags = self._pack(start[kept], length[kept])
 
-    def _pack(self, start: Rows, length: npt.NDArray[np.integer]) -> npt.NDArray[np.uint32]:
+    def _pack(
+        self, start: npt.NDArray[np.integer], length: npt.NDArray[np.integer]
+    ) -> npt.NDArray[np.uint32]:
         """Pack the texts that begin at `start` as `code` does; 0 for those that are too long."""
         packed: npt.NDArray[np.uint32] = (
             self._words[start] & _CODE_MASKS[np.minimum(length, _CODE_LENGTH + 1)]
@@ -98,7 +102,8 @@ class Document:
         """Every element of the document in one column; empty ones are null."""
         is_valid = np.packbits(np.diff(self._offsets) > 0, bitorder="little")
         buffers = [pa.py_buffer(buffer) for buffer in (self._offsets, self._cut.text, is_valid)]
-        return pl.Series(pa.LargeStringArray.from_buffers(self._null + 1, *buffers))
+        strings = pa.StringArray if self._offsets.dtype == np.int32 else pa.LargeStringArray
+        return pl.Series(strings.from_buffers(self._null + 1, *buffers))
 
     # ---- looking ---------------------------------------------------------------------------------------
 
@@ -108,8 +113,8 @@ class Document:
 
     def rows(self, *tags: str) -> Rows:
         """Find the rows of the segments with one of these ids, in file order."""
-        found = np.zeros(len(self), np.bool_)
-        for tag in tags:
+        found = self._tags == code(tags[0])
+        for tag in tags[1:]:
             found |= self._tags == code(tag)
         return np.flatnonzero(found)
 
@@ -125,18 +130,20 @@ class Document:
         at = np.asarray(rows, np.int64)
         if len(self) == 0:
             return {name: pl.repeat(None, len(at), dtype=pl.String, eager=True) for name in positions}
-        # Narrow indices are what the gather wants; wide ones it would have to check and copy.
-        first = self._first.take(at, mode="wrap").astype(np.uint32)
+        first = self._first.take(at, mode="wrap")
         count = np.where(at >= 0, self._count.take(at, mode="wrap"), 0)
-        null = np.uint32(self._null)
-        places = [
-            np.where(count > position, first + np.asarray(position, np.uint32), null)
-            for position in positions.values()
-        ]
-        found = self._elements.gather(np.concatenate(places))
+        null, most = np.uint32(self._null), count.max(initial=0)
+        places = {
+            name: np.where(count > position, first + np.asarray(position, np.uint32), null)
+            for name, position in positions.items()
+            if np.min(position, initial=most) < most
+        }
+        found = self._elements.gather(np.concatenate([np.zeros(0, np.uint32), *places.values()]))
         if self._has_blanks:
             found = _empty_to_null(found.str.strip_chars())
-        return {name: found.slice(place * len(at), len(at)) for place, name in enumerate(positions)}
+        columns = {name: found.slice(nth * len(at), len(at)) for nth, name in enumerate(places)}
+        # An element that no row reaches needs no looking up.
+        return {name: columns.get(name, found.clear(len(at))) for name in positions}
 
     def codes(self, rows: npt.ArrayLike, position: int) -> npt.NDArray[np.uint32]:
         """Take a short code as an integer, `code("472")`, faster than as text; 0 when absent or longer."""
@@ -153,7 +160,7 @@ class Document:
 
     def counts(self, rows: npt.ArrayLike) -> Rows:
         """Count the pieces of each segment, its id included."""
-        counts: Rows = self._count[np.asarray(rows, np.int64)]
+        counts: Rows = self._count[np.asarray(rows, np.int64)].astype(np.int64)
         return counts
 
     def last_of(self, *tags: str) -> Rows:
@@ -222,7 +229,7 @@ class Document:
         return pl.DataFrame(
             {"segment": self.number(rows), "tag": self.element(rows, 0).str.strip_chars()}
             | {name: _holding(frame, name, self.number(rows)) for name, frame in levels.items()}
-            | {"element_count": self._count - 1}
+            | {"element_count": self.counts(rows) - 1}
         )
 
     @cached_property
@@ -232,7 +239,12 @@ class Document:
         if not len(rows) and self._is_inside:
             return pl.DataFrame(schema=ENVELOPE_SCHEMA)
         frame = pl.DataFrame(
-            {"segment": self.number(rows), "tag": self.element(rows, 0), "is_implied": False}
+            {
+                "segment": self.number(rows),
+                # An ISA is padded by its nature, and may stand behind a blank as well.
+                "tag": self.element(rows, 0).str.strip_chars(),
+                "is_implied": False,
+            }
             | {f"e{position:02}": self.element(rows, position) for position in range(1, ELEMENTS + 1)},
             schema=ENVELOPE_SCHEMA,
         )
@@ -298,6 +310,10 @@ class Document:
     def within(self, transaction_type: str, rows: Rows) -> tuple[Rows, Rows]:
         """Keep the rows inside transaction sets of one type, and give the transaction of each."""
         sets = self.transactions.filter(type=transaction_type)
+        at_ends = _holding(sets, "transaction", self.number(rows[[0, -1]] if len(rows) else rows))
+        if at_ends.n_unique() == 1 and not at_ends.null_count():
+            # A part of a large file lies in one set, nearly always.
+            return rows, np.full(len(rows), at_ends[0])
         transaction = _holding(sets, "transaction", self.number(rows))
         kept = transaction.is_not_null().to_numpy()
         return rows[kept], transaction.drop_nulls().to_numpy()

@@ -11,9 +11,9 @@ QUANTITY = pl.Decimal(18, 4)
 
 
 def as_date(text: pl.Expr) -> pl.Expr:
-    """Read CCYYMMDD, or YYMMDD as old versions have it."""
+    """Read CCYYMMDD, or YYMMDD as old versions have it; there is no year 0."""
     return pl.coalesce(
-        text.str.to_date("%Y%m%d", strict=False),
+        pl.when(~text.str.starts_with("0000")).then(text).str.to_date("%Y%m%d", strict=False),
         pl.when(text.str.len_bytes() == 6).then(text).str.to_date("%y%m%d", strict=False),
     )
 

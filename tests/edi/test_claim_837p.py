@@ -54,6 +54,29 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     assert write_claims(*shuffled, INTERCHANGE) == write_claims(claims, lines, INTERCHANGE)
 
 
+@pytest.mark.parametrize("at_a_time", [1, 7])
+def test_a_file_written_in_parts_has_the_same_bytes(monkeypatch: pytest.MonkeyPatch, at_a_time: int) -> None:
+    claims, lines = many(50)
+    # A claim without lines stands between those that have some.
+    lines = lines.filter(pl.col("claim_number") != claims["claim_number"][20])
+    interchange = dataclasses.replace(INTERCHANGE, max_claims_per_transaction=4)
+    whole = write_claims(claims, lines, interchange)
+    monkeypatch.setattr("edi.claim_837p._CLAIMS_AT_A_TIME", at_a_time)
+    assert write_claims(claims, lines, interchange) == whole
+    assert read_claims(Document.read(whole)).transactions["claim_count"].to_list() == [4] * 12 + [2]
+
+
+@pytest.mark.parametrize(
+    "names", [[None, "DOE", None], [None, " DOE"], ["DOE ", None], ["DE  LA", None], [None, "A", " ", "B"]]
+)
+def test_spaces_are_seen_beside_absent_texts(names: list[str | None]) -> None:
+    written = as_written(
+        pl.DataFrame({"subscriber_middle_name": names}, schema={"subscriber_middle_name": pl.String})
+    )
+    plain = [" ".join(name.split()) or None if name else None for name in names]
+    assert written["subscriber_middle_name"].to_list() == plain
+
+
 def test_what_is_written_reads_back_and_writes_the_same_bytes_again() -> None:
     claims, lines = many(50)
     data = write_claims(claims, lines, INTERCHANGE)

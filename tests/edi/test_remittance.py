@@ -216,6 +216,14 @@ def test_a_version_4010_remittance_is_read_as_far_as_it_agrees() -> None:
     assert remittance.claims.equals(read_remittance(Document.read(data)).claims)
 
 
+@pytest.mark.parametrize("day", ["20261133", "20260229", "00000101", "0000", "soon"])
+def test_a_day_that_is_in_no_calendar_is_told_and_left_out(day: str) -> None:
+    data = (PASS / "835_paid_with_coinsurance_and_sequestration.edi").read_bytes()
+    remittance = read_remittance(Document.read(data.replace(b"DTM*050*20261103", b"DTM*050*" + day.encode())))
+    assert rows(remittance.claims, "received_on") == [(None,)]
+    assert rows(remittance.findings, "rule", "element") == [("unreadable_date", "DTM02")]
+
+
 def test_tables_hold_nothing_that_only_balancing_needed() -> None:
     remittance = read(PASS / "835_three_units_paid_as_two.edi")
     columns = {column for name in TABLES for column in getattr(remittance, name).columns}

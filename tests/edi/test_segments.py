@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edi.delimiters import find_spans
 from edi.parts import parts
 from edi.segments import Document, code
 
@@ -111,6 +112,30 @@ def test_an_interchange_behind_one_without_its_last_terminator_is_found() -> Non
     document = Document.read((ISA + BODY)[:-1] + b"\n" + ISA + BODY)
     assert len(document.interchanges) == 2
     assert "bad_segment_id" not in document.findings["rule"]
+
+
+@pytest.mark.parametrize("between", [b" ", b"\t", b"\r\n \t", b"  \n"])
+def test_an_interchange_behind_blanks_is_found(between: bytes) -> None:
+    document = Document.read(ISA + BODY + between + ISA.replace(b"000000001", b"000000002") + BODY)
+    assert document.interchanges["interchange_control_number"].to_list() == ["000000001", "000000002"]
+
+
+def test_interchanges_are_found_wherever_the_search_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = (ISA + BODY) * 5
+    for window in range(1, len(ISA + BODY)):
+        monkeypatch.setattr("edi.delimiters._WINDOW", window)
+        assert [span.start for span in find_spans(data)] == [len(ISA + BODY) * nth for nth in range(5)]
+
+
+def test_an_element_that_no_segment_reaches_is_absent() -> None:
+    document = Document.read(ISA + BODY)
+    columns = document.columns(document.rows("BPR"), {"handling": 1, "method": 4, "date": 16})
+    assert {name: column.to_list() for name, column in columns.items()} == {
+        "handling": ["I"],
+        "method": [None],
+        "date": [None],
+    }
+    assert columns["date"].dtype == pl.String
 
 
 def test_elements_lose_their_padding_and_blank_ones_are_absent() -> None:

@@ -1,0 +1,123 @@
+"""The order of an 837P: where each claim and line stands in its file, and under which level.
+
+`edi.claim_837p` writes by it. What a claim says does not matter here, only whose it is.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from edi.claim_columns import as_written
+from edi.claim_places import Rows
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order of a file, as rows of the frames it is written from.
+
+    Attributes:
+        claims: The claims in file order.
+        lines: The lines claim by claim as the frame has them, each one's by line number.
+        first_line: The place in `lines` of each claim's first; by row of the claims.
+        line_count: By row of the claims.
+    """
+
+    claims: Rows
+    lines: Rows
+    first_line: Rows
+    line_count: Rows
+
+    def lines_of(self, claims: Rows) -> tuple[Rows, Rows]:
+        """Find the rows of some claims' lines, claim by claim, and their LX01, counted from 1."""
+        count = self.line_count[claims]
+        place = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        return self.lines[np.repeat(self.first_line[claims], count) + place], place + 1
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The HL levels of claims in file order, and the places of texts: one a provider, a claim and a line.
+
+    Attributes:
+        is_start: Whether the provider's loop comes before the claim.
+        level: HL01 of the claim.
+        parent: HL01 of its provider.
+        claim: The place of the claim's text, its provider's right before it, its lines' right behind.
+        set_ends: The number of texts up to the end of each transaction set.
+    """
+
+    is_start: npt.NDArray[np.bool_]
+    level: Rows
+    parent: Rows
+    claim: Rows
+    set_ends: Rows
+
+
+def file_order(claims: pl.DataFrame, lines: pl.DataFrame) -> Order:
+    """Order claims by billing NPI and claim number, and each one's lines by line number.
+
+    Raises:
+        ValueError: If a claim number occurs twice, or a line has no claim.
+    """
+    keys = as_written(claims.select("billing_npi", "claim_number"))
+    owner, number = _owners(keys.select("claim_number"), lines), lines["line_number"].fill_null(0).to_numpy()
+    line_count = np.bincount(owner, minlength=claims.height)
+    return Order(
+        claims=_claim_order(keys),
+        lines=np.lexsort((number, owner)),
+        first_line=np.cumsum(line_count) - line_count,
+        line_count=line_count,
+    )
+
+
+def find_levels(providers: pl.DataFrame, line_count: Rows, most: int) -> Levels:
+    """Number claims in file order, the first of which begins a transaction set of at most `most` claims."""
+    is_other = pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1)))
+    row = np.arange(providers.height)
+    in_set = row % most
+    is_start = providers.select(is_other).to_series().to_numpy() | (in_set == 0)
+    started = np.cumsum(is_start)
+    # HL01 counts both levels through a set: a provider's comes right before its first claim's.
+    level = in_set + 2 + started - started[row - in_set]
+    end = np.cumsum(line_count + 1) + started
+    return Levels(
+        is_start=is_start,
+        level=level,
+        parent=level[is_start][started - 1] - 1,
+        claim=end - line_count - 1,
+        set_ends=end[(in_set == most - 1) | (row == len(row) - 1)],
+    )
+
+
+def _claim_order(keys: pl.DataFrame) -> Rows:
+    """Order the claims by billing NPI and claim number."""
+    numbers = keys["claim_number"]
+    by_number = numbers.arg_sort().to_numpy()
+    ordered = numbers.gather(by_number)
+    if (ordered == ordered.shift(1)).any():
+        raise ValueError("A claim number occurs twice (after folding); one interchange carries a claim once.")
+    providers = keys["billing_npi"].fill_null("")
+    rank = providers.cast(pl.Enum(providers.unique().sort())).to_physical().to_numpy()[by_number]
+    return by_number[np.argsort(rank, kind="stable")].astype(np.int64)
+
+
+def _owners(claims: pl.DataFrame, lines: pl.DataFrame) -> Rows:
+    """Find the row of each line's claim; neighbouring lines of one claim are looked up once.
+
+    Frames made together have their claims in one order; then nothing is looked up.
+    """
+    number = pl.col("claim_number")
+    is_new = number.ne_missing(number.shift(1)) | (pl.int_range(pl.len()) == 0)
+    runs = lines.select("claim_number", is_new=is_new)
+    firsts = runs.filter("is_new").select("claim_number")
+    if firsts.equals(claims, null_equal=False):
+        row = pl.Series(np.arange(claims.height))
+    else:
+        rows = claims.with_row_index("row")
+        row = as_written(firsts).join(rows, on="claim_number", how="left", maintain_order="left")["row"]
+    owners = row.gather(runs["is_new"].cum_sum().cast(pl.Int64) - 1)
+    if owners.null_count():
+        raise ValueError(f"{owners.null_count()} lines belong to no claim of this interchange.")
+    return owners.to_numpy().astype(np.int64)
