@@ -42,10 +42,12 @@ def _with_sums(
     numbers, of_rows = owners[owner].to_numpy(), owned[owner].to_numpy()
     start, end = (np.searchsorted(of_rows, numbers, side=side) for side in ("left", "right"))
     sums = _between(amounts.fill_null(0).to_physical(), start, end)  # in cents
-    unreadable = amounts.is_null() & owned[f"{column}_text"].is_not_null()
+    unreadable: pl.Series | pl.Expr = pl.lit(0, pl.UInt32)
+    if amounts.null_count():
+        unreadable = _between(amounts.is_null() & owned[f"{column}_text"].is_not_null(), start, end)
     return owners.with_columns(
         pl.when(pl.Series(end > start)).then(sums.cast(pl.Decimal(38, 0)) * _CENT).alias(total),
-        _between(unreadable, start, end).alias(f"{total}_unreadable"),
+        unreadable.alias(f"{total}_unreadable"),
     )
 
 

@@ -18,6 +18,8 @@ from edi.nesting import Rows
 # freed one block of this size, never touched, it keeps what is smaller for the next part.
 np.empty(31 << 20, np.uint8)
 
+_MOST_IN_LATIN_1 = 1 << 30  # bytes that stay below 2 GiB when Latin-1 becomes UTF-8
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -83,7 +85,9 @@ def cut(data: bytes | mmap, spans: list[Span]) -> Cut:
     """Find every delimiter; take them out; what is left is one text of elements with known offsets."""
     pieces: list[Piece] = []
     texts: list[bytes] = []
-    offsets: list[Rows] = [np.zeros(1, np.int64)]
+    is_small = sum(span.end - span.start for span in spans) < _MOST_IN_LATIN_1
+    width: type[np.signedinteger] = np.int32 if is_small else np.int64
+    offsets: list[npt.NDArray[np.signedinteger]] = [np.zeros(1, width)]
     ends: list[Rows] = []
     is_cut_short = has_odd_bytes = False
     elements = text_length = 0
@@ -101,20 +105,18 @@ def cut(data: bytes | mmap, spans: list[Span]) -> Cut:
         is_mark |= marks == delimiters.segment[0]
         at = np.flatnonzero(is_mark)
         ends.append(np.flatnonzero(marks.take(at) == delimiters.segment[0]) + elements)
+        at = at.astype(width, copy=False)
         end = elements + len(at)
         pieces.append(Piece(raw, delimiters, encoding, line_breaks, elements, end, text_length))
         # A delimiter stands behind its element; without the delimiters before it, it marks the element's end.
-        at -= np.arange(-text_length, len(at) - text_length)
+        at -= np.arange(-text_length, len(at) - text_length, dtype=width)
         offsets.append(at)
         texts.append(body.translate(None, delimiters.element + delimiters.segment))
         elements, text_length = end, text_length + len(texts[-1])
     # Blanks at the very end belong to no element.
     offsets.append(offsets[-1][-1:])
     every_end = np.concatenate([np.zeros(0, np.int64), *ends])
-    every_offset: npt.NDArray[np.signedinteger] = np.concatenate(offsets)
-    if text_length <= np.iinfo(np.int32).max:
-        every_offset = every_offset.astype(np.int32)
-    return Cut(pieces, b"".join(texts), every_offset, every_end, is_cut_short, has_odd_bytes)
+    return Cut(pieces, b"".join(texts), np.concatenate(offsets), every_end, is_cut_short, has_odd_bytes)
 
 
 def _runs(data: bytes | mmap, spans: list[Span]) -> Iterator[tuple[bytes, Delimiters]]:
@@ -144,6 +146,8 @@ def _is_closed(body: bytes, delimiters: Delimiters) -> bool:
 
 def _as_utf_8(raw: bytes) -> tuple[bytes, str]:
     """Make UTF-8 of bytes that may be Latin-1, which takes any byte and gives it back."""
+    if raw.isascii():
+        return raw, "utf-8"
     try:
         raw.decode()
     except UnicodeDecodeError:

@@ -66,14 +66,15 @@ def _interchange_starts(data: bytes | mmap) -> list[int]:
     """Find the offset of every ISA that is a segment and not a word."""
     starts = []
     for window in range(0, len(data), _WINDOW):
-        at = data.find(b"ISA", window, window + _WINDOW + 2)
+        # Backwards, for that is the faster way.
+        at = data.rfind(b"ISA", window, window + _WINDOW + 2)
         while at >= 0:
             if (at == 0 or not data[at - 1 : at].isalnum()) and _ISA.match(data, at):
                 starts.append(at)
-            at = data.find(b"ISA", at + 3, window + _WINDOW + 2)
+            at = data.rfind(b"ISA", window, at)
         if isinstance(data, mmap):
             let_go(data, window)
-    return starts
+    return sorted(starts)
 
 
 def let_go(data: mmap, end: int) -> None:

@@ -121,7 +121,20 @@ def _nothing() -> Remittance:
 
 def _read_part(document: Document, before: Counts) -> tuple[Remittance, pl.DataFrame, Counts]:
     """Read the tables of one part, and the totals its payments need; payments are not balanced yet."""
+    if "835" not in document.transactions["type"]:
+        return *_no_sets(), before
     loops = Loops(document, before)
+    return *_read_sets(loops), loops.after
+
+
+@cache
+def _no_sets() -> tuple[Remittance, pl.DataFrame]:
+    """Give the tables of a part that pays nothing; most files of an inbox do not."""
+    return _read_sets(Loops(Document.read(b""), Counts()))
+
+
+def _read_sets(loops: Loops) -> tuple[Remittance, pl.DataFrame]:
+    document = loops.document
     payments, provider_adjustments = tables.read_payments(loops), tables.read_provider_adjustments(loops)
     references, dates = tables.read_references(loops), tables.read_dates(loops)
     amounts, names = tables.read_amounts(loops), tables.read_names(loops)
@@ -146,7 +159,7 @@ def _read_part(document: Document, before: Counts) -> tuple[Remittance, pl.DataF
         names=names,
         findings=faults.with_columns(transaction=document.transaction_of(faults["segment"])),
     )
-    return part, payment_totals(claims, provider_adjustments), loops.after
+    return part, payment_totals(claims, provider_adjustments)
 
 
 def _balance_payments(payments: pl.DataFrame, totals: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
