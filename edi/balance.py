@@ -9,8 +9,10 @@ is CLP04 when no CAS stands at claim level; sum of CLP04 - PLB = BPR02.
 """
 
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from edi.findings import NONE, findings, number
@@ -41,21 +43,29 @@ def _with_sums(
     amounts = owned[column]
     numbers, of_rows = owners[owner].to_numpy(), owned[owner].to_numpy()
     start, end = (np.searchsorted(of_rows, numbers, side=side) for side in ("left", "right"))
-    sums = _between(amounts.fill_null(0).to_physical(), start, end)  # in cents
-    unreadable: pl.Series | pl.Expr = pl.lit(0, pl.UInt32)
+    sums = _between(_cents(amounts), start, end)
+    unreadable: pl.Series | pl.Expr = pl.lit(0, pl.Int64)
     if amounts.null_count():
-        unreadable = _between(amounts.is_null() & owned[f"{column}_text"].is_not_null(), start, end)
+        is_unreadable = amounts.is_null() & owned[f"{column}_text"].is_not_null()
+        unreadable = _between(is_unreadable.to_numpy(), start, end)
     return owners.with_columns(
         pl.when(pl.Series(end > start)).then(sums.cast(pl.Decimal(38, 0)) * _CENT).alias(total),
         unreadable.alias(f"{total}_unreadable"),
     )
 
 
-def _between(values: pl.Series, start: Rows, end: Rows) -> pl.Series:
+def _cents(amounts: pl.Series) -> npt.NDArray[Any]:
+    """Take amounts as integers, none as 0; as Python's own where their sum could outgrow 64 bits."""
+    cents = amounts.fill_null(0).to_physical().cast(pl.Int64).to_numpy()
+    largest = int(np.abs(cents).max(initial=0))
+    return cents.astype(object) if largest * len(cents) > np.iinfo(np.int64).max else cents
+
+
+def _between(values: npt.NDArray[Any], start: Rows, end: Rows) -> pl.Series:
     """Add up the values of each stretch."""
-    sums = values.cum_sum()
-    running = pl.concat([pl.Series([0], dtype=sums.dtype), sums])
-    return running.gather(end) - running.gather(start)
+    running = np.concatenate([np.zeros(1, np.int64), np.cumsum(values)])
+    sums = running[end] - running[start]
+    return pl.Series(sums) if sums.dtype == np.int64 else pl.Series(sums.tolist(), dtype=pl.Int128)
 
 
 def balance_lines(lines: pl.DataFrame, adjustments: pl.DataFrame) -> pl.DataFrame:

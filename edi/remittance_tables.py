@@ -215,7 +215,7 @@ def _repeated(loops: Loops, rows: Rows, starts: Sequence[int]) -> tuple[Rows, Ro
     """Find every group of elements that a segment repeats: its row and where it starts, in file order."""
     counts = np.searchsorted(starts, loops.document.counts(rows))
     nth = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.repeat(rows, counts), np.array(starts, np.int64)[nth]
+    return np.repeat(rows, counts), np.array(starts, np.uint32)[nth]
 
 
 def read_remarks(loops: Loops) -> pl.DataFrame:

@@ -132,16 +132,18 @@ class Document:
             return {name: pl.repeat(None, len(at), dtype=pl.String, eager=True) for name in positions}
         first = self._first.take(at, mode="wrap")
         count = np.where(at >= 0, self._count.take(at, mode="wrap"), 0)
-        null, most = np.uint32(self._null), count.max(initial=0)
-        places = {
-            name: np.where(count > position, first + np.asarray(position, np.uint32), null)
-            for name, position in positions.items()
-            if np.min(position, initial=most) < most
+        most = count.max(initial=0)
+        reached = {
+            name: position for name, position in positions.items() if np.min(position, initial=most) < most
         }
-        found = self._elements.gather(np.concatenate([np.zeros(0, np.uint32), *places.values()]))
+        places = np.empty((len(reached), len(at)), np.uint32)
+        for place, position in zip(places, reached.values(), strict=True):
+            np.add(first, position, out=place, casting="unsafe")
+            np.copyto(place, self._null, where=count <= position)
+        found = self._elements.gather(places.ravel())
         if self._has_blanks:
             found = _empty_to_null(found.str.strip_chars())
-        columns = {name: found.slice(nth * len(at), len(at)) for nth, name in enumerate(places)}
+        columns = {name: found.slice(nth * len(at), len(at)) for nth, name in enumerate(reached)}
         # An element that no row reaches needs no looking up.
         return {name: columns.get(name, found.clear(len(at))) for name in positions}
 
@@ -211,6 +213,8 @@ class Document:
     @cached_property
     def _has_blanks(self) -> bool:
         """Whether any element outside an ISA is padded, so that elements must be stripped."""
+        if b" " not in self._cut.text and b"\t" not in self._cut.text:
+            return False
         text = np.frombuffer(self._cut.text, np.uint8)
         blank = np.flatnonzero((text == ord(" ")) | (text == ord("\t")))
         element = np.searchsorted(self._offsets[1:], blank, side="right")
