@@ -1,6 +1,6 @@
 """Funnel: how many patients, minutes and dollars come through a month, and where the rest stays.
 
-`tasks.steps` counts every bucket of patients by itself (`partial_funnel`), and `combine` adds the
+`tasks.judging` counts every bucket of patients by itself (`partial_funnel`), and `combine` adds the
 counts up to the contract's funnel. Counts are small tables of whole numbers (people, seconds, cents)
 without anything of a patient, so they may travel as JSON. Who is eligible and what is billed was
 decided in `billing.month`; how the figures look belongs to `tasks.report`.
@@ -49,6 +49,7 @@ TABLES: Final = {
         {"minutes_from": pl.Int64}, ("patients", "patients_billed", "counted_seconds", "stranded_seconds")
     ),
     "holds": CountTable({"reason": pl.String, "is_note": pl.Boolean}, ("patients", "counted_seconds")),
+    "supply_left_out": CountTable({"reason": pl.String}, ("periods",)),
     "claims": CountTable({"mac_contract": pl.String}, ("claims", "lines", "units", *MONEY)),
     "codes": CountTable({"code": pl.String}, ("lines", "units", *MONEY)),
     "patterns": CountTable({"pattern": pl.String}, ("claims", "allowed_estimate")),
@@ -64,6 +65,7 @@ def partial_funnel(billed: BilledMonth, patients: pl.DataFrame, month: date) -> 
         "roster": [{"patients_enrolled": _enrolled(patients, month), "patients_held": _held(billed.holds)}],
         **_count_people(billed.patients),
         "holds": _count_holds(billed.holds),
+        "supply_left_out": _count_left_out(billed.supply_left_out),
         **count_lines(billed.lines),
     }
 
@@ -138,9 +140,8 @@ def combine(
         **_with_dollars(claims.select(pl.col(MONEY).sum())).to_dicts()[0],
         "by_code": _with_dollars(counts["codes"]).to_dicts(),
         "by_mac": _by_mac(people, claims, in_effect(macs, _last_day(month))).to_dicts(),
-        "holds": _with_minutes(counts["holds"])
-        .join(hold_reasons.select("reason", "next_step"), on="reason", how="left", maintain_order="left")
-        .to_dicts(),
+        "holds": _advised(_with_minutes(counts["holds"]), hold_reasons).to_dicts(),
+        "supply_left_out": _advised(counts["supply_left_out"], hold_reasons).to_dicts(),
         "minutes_distribution": _bands(counts["minutes"]).to_dicts(),
         "units_distribution": _with_dollars(counts["patterns"]).to_dicts(),
         "sources": _sources(rows).to_dicts(),
@@ -196,6 +197,17 @@ def _count_holds(holds: pl.DataFrame) -> list[dict[str, Any]]:
     return (
         holds.group_by("reason", "is_note").agg(pl.len().cast(pl.Int64).alias("patients"), seconds).to_dicts()
     )
+
+
+def _count_left_out(periods: pl.DataFrame) -> list[dict[str, Any]]:
+    """Count the earned device periods that are on no claim; one may have several reasons."""
+    return periods.group_by("reason").agg(pl.len().cast(pl.Int64).alias("periods")).to_dicts()
+
+
+def _advised(counts: pl.DataFrame, hold_reasons: pl.DataFrame) -> pl.DataFrame:
+    """Add what a person can do about each reason."""
+    advice = hold_reasons.select("reason", "next_step")
+    return counts.join(advice, on="reason", how="left", maintain_order="left")
 
 
 def _added_up(partials: Sequence[Counts]) -> dict[str, pl.DataFrame]:

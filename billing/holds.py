@@ -31,6 +31,7 @@ class Decided:
     holds: DataFrame[Holds]
     billable: pl.DataFrame  # patient_id
     released: pl.DataFrame  # patient_id, reason: holds that a person let through
+    repeated: pl.DataFrame  # patient_id, reason: whose member is billed from another patient record
 
 
 @cache
@@ -97,6 +98,7 @@ def decide_holds(
         _worded(rows, month),
         billable.select("patient_id").sort("patient_id"),
         given.join(found, on=["patient_id", "reason"], how="anti").sort("patient_id", "reason"),
+        repeated,
     )
 
 

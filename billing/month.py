@@ -1,6 +1,6 @@
 """The month: everything the judgement says about one bucket of patients, stage after stage.
 
-`tasks.steps` runs it once for each bucket. The body of `bill_month` reads as the list of stages; each
+`tasks.judging` runs it once for each bucket. The body of `bill_month` reads as the list of stages; each
 stage is a pure function of its own module, and nothing here reads a file, a clock or the ledger.
 """
 
@@ -18,6 +18,7 @@ from billing.holds import decide_holds
 from billing.local_days import month_windows
 from billing.reference.tables import Reference
 from billing.releases import no_releases
+from billing.supply import reasons_against_supply, supply_left_out
 from billing.units import Earned, count_units
 from schemas.errors import require_equal
 from schemas.outputs import columns_of
@@ -57,6 +58,7 @@ class BilledMonth:
     evidence: pl.DataFrame
     patients: pl.DataFrame
     released: pl.DataFrame
+    supply_left_out: pl.DataFrame
 
 
 def bill_month(sources: MonthSources, month: date, reference: Reference, *, today: date) -> BilledMonth:
@@ -77,9 +79,10 @@ def bill_month(sources: MonthSources, month: date, reference: Reference, *, toda
     earned = count_units(time, people, reference, month)
     day_bits = device_days(sources.readings, people, month)
     supply = supply_periods(day_bits, people, reference, month)
-    supply = _billable_supply(supply, people, sources.coverage, reference, month=month, today=today)
-    candidates = candidate_lines(earned.units, supply, people, sources.charges, reference)
-    candidates = without_unpriced_supply(candidates)
+    against = reasons_against_supply(supply, people, sources.coverage, reference, month=month, today=today)
+    clear = SupplyPeriods.validate(supply.join(against, on=["patient_id", "date_of_service"], how="anti"))
+    offered = candidate_lines(earned.units, clear, people, sources.charges, reference)
+    candidates = without_unpriced_supply(offered)
     cases = _cases(time, earned, people)
     standing = standing_reasons(cases, sources.coverage, reference, month, today)
     decided = decide_holds(
@@ -89,7 +92,13 @@ def bill_month(sources: MonthSources, month: date, reference: Reference, *, toda
     patients = _patient_totals(time, earned, billed, decided.holds, people)
     _require_whole(patients, billed)
     return BilledMonth(
-        billed.claims, billed.lines, decided.holds, billed.evidence, patients, decided.released
+        billed.claims,
+        billed.lines,
+        decided.holds,
+        billed.evidence,
+        patients,
+        decided.released,
+        supply_left_out(supply, against, offered, decided),
     )
 
 
@@ -155,22 +164,6 @@ def _cases(time: CountedTime, earned: Earned, people: DataFrame[People]) -> pl.D
         .join(people, on="patient_id")
         .with_columns(is_reached=pl.col("base_code").is_not_null())
     )
-
-
-def _billable_supply(
-    supply: DataFrame[SupplyPeriods],
-    people: DataFrame[People],
-    coverage: pl.DataFrame,
-    reference: Reference,
-    *,
-    month: date,
-    today: date,
-) -> DataFrame[SupplyPeriods]:
-    """Drop the supply periods that something stands against on their own date."""
-    dated = supply.select("patient_id", gate_on="date_of_service", is_reached=pl.lit(value=True))
-    standing = standing_reasons(dated.join(people, on="patient_id"), coverage, reference, month, today)
-    stopped = standing.select("patient_id", date_of_service="gate_on")
-    return SupplyPeriods.validate(supply.join(stopped, on=["patient_id", "date_of_service"], how="anti"))
 
 
 def _patient_totals(

@@ -1,6 +1,6 @@
 """Staff clashes: seconds that one staff member logged for two patients at once.
 
-`tasks.steps` finds them for each part of the staff, before the month is cut into buckets of patients;
+`tasks.settling` finds them for each part of the staff, before the month is cut into buckets of patients;
 `billing.counted_time` leaves them out of those entries. What the rest of an entry is worth is not known here.
 """
 

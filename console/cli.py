@@ -24,6 +24,8 @@ JSON_LOGS = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
     "PREFECT_LOGGING_COLORS": "false",
 }
+# Nobody listens for the heartbeat of a run that brings its own server, and its end would cost a second.
+ALONE = {"PREFECT_FLOWS": '{"heartbeat_frequency": null}'}
 # Typer brings its own Click and does not name the base of its usage errors.
 UsageProblem: Any = typer.BadParameter.__mro__[2]
 
@@ -58,6 +60,7 @@ def prepare_prefect() -> None:
     home.mkdir(parents=True, exist_ok=True)
     for name, value in {
         **(JSON_LOGS if settings.log_format == "json" else _quiet()),
+        **({} if os.environ.get("PREFECT_API_URL") else ALONE),
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY": "false",
@@ -116,7 +119,7 @@ def rates(
     mac: Annotated[str | None, typer.Option(help="Only this contractor: J5, JH, 04412 or a name.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what each Medicare contractor is expected to allow and pay, locality by locality."""
+    """Show what Medicare should allow and pay, locality by locality."""
     from billing.pricing import rates as priced
     from console.pages import show_rates
 
@@ -132,7 +135,7 @@ def check_x12(
     file: Annotated[Path, typer.Argument(help="Any 837P, 835, 999, 277CA or TA1 file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Check any X12 file and say what is wrong with it, where, and how to mend it."""
+    """Check any X12 file: what is wrong, where, and how to mend it."""
     from console.pages import show_findings
     from edi.check import check_document
 
@@ -250,36 +253,43 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit code; a refusal is one sentence on stderr."""
+    """Run one command and return its exit code; a refusal is one sentence on stderr.
+
+    Whoever asked for JSON gets the sentence as a document on stdout too.
+    """
     try:
         outcome = app(arguments, standalone_mode=False)
+    except typer.Exit as ending:
+        return int(ending.exit_code)
     except Exception as ending:  # noqa: BLE001  the last line of defence: one sentence, never a traceback
-        return _code_of(ending)
+        code, sentence = _explained(ending)
+        say(sentence)
+        if "--json" in arguments:
+            show_json({"error": sentence, "exit_code": code})
+        return code
     return outcome if isinstance(outcome, int) else DONE
 
 
-def _code_of(ending: Exception) -> int:
-    """Say why a command ended early, and give the contract's exit code for it."""
-    if isinstance(ending, typer.Exit):
-        return int(ending.exit_code)
+def _explained(ending: Exception) -> tuple[int, str]:
+    """Give the contract's exit code for a command that ended early, and say why it did."""
     if isinstance(ending, UsageProblem):
-        ending.show()
-        return WRONG
+        told = str(ending.format_message())
+        # A command group that is called bare tells its help.
+        is_help = told.startswith("Usage: ")
+        return WRONG, told if is_help else f"{told.rstrip('.')}. See `{ending.ctx.command_path} --help`."
     if isinstance(ending, Refused | SettingsError | LookupError):
-        say(str(ending.args[0]))
-        return WRONG
+        return WRONG, str(ending.args[0])
     if isinstance(ending, ControlBreak | OutsideFailed | StepFailed):
-        say(str(ending))
-    elif isinstance(ending, typer.Abort):
-        say("Stopped. Nothing is lost: run the same command again.")
-    elif os.environ.get("RPMCLAIMS_DEBUG"):
+        return FAILED, str(ending)
+    if isinstance(ending, typer.Abort):
+        return FAILED, "Stopped. Nothing is lost: run the same command again."
+    if os.environ.get("RPMCLAIMS_DEBUG"):
         raise ending
-    else:
-        # Its own text may quote data, so it is not repeated.
-        kind = type(ending).__name__
-        say(f"Failed with {kind}; nothing is lost, and it is safe to run this again.")
-        say("RPMCLAIMS_DEBUG=1 shows where it happened.")
-    return FAILED
+    # Its own text may quote data, so it is not repeated.
+    return FAILED, (
+        f"Failed with {type(ending).__name__}; nothing is lost, and it is safe to run this again. "
+        "RPMCLAIMS_DEBUG=1 shows where it happened."
+    )
 
 
 if __name__ == "__main__":

@@ -48,6 +48,8 @@ def show_month(summary: MonthSummary) -> None:
     console.print(_mac_table(funnel))
     if funnel["holds"]:
         console.print(_holds_table(funnel))
+    if funnel["supply_left_out"]:
+        console.print(_left_out_table(funnel))
     if funnel["quarantine"]:
         console.print(_quarantine_table(funnel))
     if summary.files:
@@ -100,6 +102,13 @@ def _holds_table(funnel: Funnel) -> Table:
     for hold in sorted(funnel["holds"], key=lambda hold: (hold["is_note"], -hold["patients"])):
         reason = f"{hold['reason']} (note)" if hold["is_note"] else hold["reason"]
         shown.add_row(reason, f"{hold['patients']:,}", hold["next_step"] or "")
+    return shown
+
+
+def _left_out_table(funnel: Funnel) -> Table:
+    shown = table("\nDevice periods left out", "Reason", "Periods", "Next step", right=("Periods",))
+    for left in funnel["supply_left_out"]:
+        shown.add_row(left["reason"], f"{left['periods']:,}", left["next_step"])
     return shown
 
 

@@ -17,20 +17,28 @@ _GARBLED: Final = "\ufffd"
 FAULT: Final = {"index": pl.UInt32(), "column": pl.String(), "rule": pl.String()}
 
 _DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
-_CLOCK: Final = r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:[0-5]\d([.,]\d{1,9})?)?"
+_SECONDS: Final = r"[0-5]\d([.,]\d{1,9})?"
+# ISO 8601 in its extended format, and in its basic one.
+_CLOCK: Final = (
+    rf"^(\d{{4}}-\d{{2}}-\d{{2}}[Tt ]\d{{2}}:\d{{2}}(:{_SECONDS})?|\d{{8}}[Tt]\d{{4}}({_SECONDS})?)"
+)
 _TIME_WITH_ZONE: Final = _CLOCK + r"\s?([Zz]|[+-]\d{2}(:?\d{2})?)$"
 _TIME_WITHOUT_ZONE: Final = _CLOCK + "$"
-_USUAL_TIME: Final = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$"
+_USUAL_TIME: Final = r"^\d{4}-\d{2}-\d{2}T([01]\d|2[0-3]):\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$"
 # Every other way of writing a time with a zone, brought to the usual one, in this order.
 _TO_USUAL_TIME: Final = (
+    (r"^(\d{4})(\d{2})(\d{2})[Tt](\d{2})", "${1}-${2}-${3}T${4}:"),
     (r"^(.{10})[t ]", "${1}T"),
     (r"\s?z$", "Z"),
     (r"\s([+-])", "${1}"),
+    (r"^(.{16})(\d)", "${1}:${2}"),
     (r"^(.{16})([Z+-])", "${1}:00${2}"),
     (r",", "."),
     (r"([+-]\d{2})(\d{2})$", "${1}:${2}"),
     (r"([+-]\d{2})$", "${1}:00"),
 )
+# ISO 8601's other name for the midnight at which the next day begins.
+_END_OF_DAY: Final = r"T24(:00:00(\.0+)?[Z+-])"
 _NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)([Ee][+-]?\d{1,3})?$"
 _CENTS: Final = r"^[+-]?\d{0,10}(\.\d{0,2}0*)?$"
 _WHOLE: Final = r"^[+-]?\d{1,18}(\.0*)?$"
@@ -162,11 +170,16 @@ def _times(text: pl.Series) -> pl.Series:
     """Read ISO 8601 times that say their zone."""
     times = _matching(text, _TIME_WITH_ZONE)
     is_usual = times.str.contains(_USUAL_TIME)
-    if not is_usual.all():
-        usual = times.str.to_lowercase().str.replace("t", "T")
-        for pattern, replacement in _TO_USUAL_TIME:
-            usual = usual.str.replace(pattern, replacement)
-        times = times.zip_with(is_usual.fill_null(value=True), usual)
+    if is_usual.all():
+        return _instants(times)
+    for pattern, replacement in _TO_USUAL_TIME:
+        times = times.str.replace(pattern, replacement)
+    is_end_of_day = times.str.contains(_END_OF_DAY)
+    read = _instants(times.str.replace(_END_OF_DAY, "T00${1}"))
+    return read.zip_with(~is_end_of_day, read.dt.offset_by("1d"))
+
+
+def _instants(times: pl.Series) -> pl.Series:
     return times.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
 
 

@@ -58,6 +58,22 @@ class HoldsFile(pa.DataFrameModel):
         unique = ("patient_id", "reason")
 
 
+class SupplyLeftOutFile(pa.DataFrameModel):
+    """`supply_left_out.csv`: earned device periods on no claim of a patient who is not held, by reason."""
+
+    patient_id: str
+    code: str
+    date_of_service: date
+    reason: str
+    next_step: str
+
+    class Config:
+        """The columns, in this order, and no other."""
+
+        strict = True
+        ordered = True
+
+
 class QuarantineFile(pa.DataFrameModel):
     """`quarantine.csv`: one row per rejected input row and failed rule, sorted by dataset, object and row.
 
@@ -127,6 +143,14 @@ class HoldTotals(TypedDict):
     next_step: str | None
 
 
+class LeftOutTotals(TypedDict):
+    """Device periods that were earned and are on no claim, by reason: `supply_left_out` of the funnel."""
+
+    reason: str
+    periods: int
+    next_step: str
+
+
 class MinutesBand(TypedDict):
     """Patients whose counted minutes fall into one band, both ends included (open: null)."""
 
@@ -154,7 +178,7 @@ class SourceTotals(TypedDict):
     rows_accepted: int
     rows_quarantined: int
     repeats_dropped: int
-    # Rejected rows of a neighbouring month's folder, which that month's own run lists.
+    # Rejected rows in a neighbouring month's folder and of that month, whose own run lists them.
     rows_elsewhere: int
 
 
@@ -199,6 +223,7 @@ class Funnel(TypedDict):
     by_code: list[CodeTotals]
     by_mac: list[MacTotals]
     holds: list[HoldTotals]
+    supply_left_out: list[LeftOutTotals]
     minutes_distribution: list[MinutesBand]
     units_distribution: list[UnitsPattern]
     sources: list[SourceTotals]

@@ -16,8 +16,9 @@ import pandera.errors
 import polars as pl
 
 from schemas.casting import FAULT, Cast, cast
+from schemas.datasets import Dataset
 from schemas.reasons import quoted, with_messages
-from schemas.sources import Dataset, TimeEntries
+from schemas.sources import TimeEntries
 
 # One row per refused row and failed rule; row_key and column are null where a whole object is refused.
 QUARANTINE_SCHEMA: Final = {
@@ -54,8 +55,8 @@ class Screened:
 
     Attributes:
         accepted: Typed rows with the columns of the dataset, then object and row_number.
-        rejected: One row per refused row: the columns of the key as text, object, row_number, row_key, and
-            `content`, the whole row as text. They are for settling and counting only.
+        rejected: One row per refused row: the columns of the key as text, object, row_number, row_key, the
+            times that could be read, and `content`, the whole row as text; for settling and counting only.
         quarantined: One row per refused row and rule, for people; a refused object has one row in all.
         extra_columns: Columns of the object that the dataset does not have.
         absent_columns: Columns of the dataset that the object does not have.
@@ -211,14 +212,19 @@ def _identified(typed: pl.DataFrame, given: pl.DataFrame, dataset: Dataset) -> p
     )
     own_key = pl.col(dataset.row_key) if dataset.row_key else pl.lit(None, pl.String)
     return cells.with_columns(
-        given["index"], given["object"], given["row_number"], row_contents(cells)
+        given["index"],
+        given["object"],
+        given["row_number"],
+        row_contents(cells),
+        *(typed[name] for name in dataset.instants),
     ).select(
         "index",
         *dataset.key,
         "object",
         "row_number",
-        row_key=pl.coalesce(own_key, pl.format("row {}", "row_number")),
-        content="content",
+        pl.coalesce(own_key, pl.format("row {}", "row_number")).alias("row_key"),
+        *dataset.instants,
+        "content",
     )
 
 
@@ -245,12 +251,15 @@ def _with_values(faults: pl.DataFrame, read: Cast, dataset: Dataset) -> pl.DataF
 
 
 def _listed(faults: pl.DataFrame, rejected: pl.DataFrame, dataset: Dataset, object_key: str) -> pl.DataFrame:
-    """Write the quarantine: one row per refused row and rule, even where several columns break it."""
+    """Write the quarantine: one row per refused row and rule, naming every column that breaks it."""
     position = pl.col("column").cast(pl.Enum(list(dataset.types)), strict=False).to_physical()
     return (
         with_messages(faults.sort("index", position), dataset.codes)
         .group_by("index", "rule", maintain_order=True)
-        .agg(pl.col("column").first(), pl.col("message").str.join(" "))
+        .agg(
+            pl.when(pl.col("column").count() > 0).then(pl.col("column").str.join(", ")),
+            pl.col("message").str.join(" "),
+        )
         .join(rejected.select("index", "row_key"), on="index", how="left", maintain_order="left")
         .with_columns(dataset=pl.lit(dataset.name), object=pl.lit(object_key))
         .select(*QUARANTINE_SCHEMA)

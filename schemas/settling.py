@@ -1,6 +1,6 @@
 """Settling: one key, one content.
 
-`tasks.steps` settles the screened rows of a dataset, all of one key together: repeats are dropped, and a
+`tasks.settling` settles the screened rows of a dataset, all of one key together: repeats are dropped, and a
 key that stands for different contents refuses all its rows. Screening a single object belongs to
 `schemas.quarantine`.
 """
@@ -10,9 +10,9 @@ from typing import Final
 
 import polars as pl
 
+from schemas.datasets import Dataset
 from schemas.quarantine import QUARANTINE_SCHEMA, row_contents
 from schemas.reasons import with_messages
-from schemas.sources import Dataset
 
 _PLACES_AT_MOST: Final = 5
 
@@ -21,14 +21,14 @@ _PLACES_AT_MOST: Final = 5
 class Settled:
     """The rows of a dataset once no key has two contents.
 
-    Rows accepted before = accepted + repeat_count + rejected_count. The quarantine also lists rows that were
-    refused before, for the one rule found here; they are not in rejected_count.
+    Rows accepted before = accepted + rejected + repeats. The quarantine also lists rows that were refused
+    before, for the one rule found here; they are not in `rejected`.
     """
 
     accepted: pl.DataFrame
+    rejected: pl.DataFrame
     quarantined: pl.DataFrame
     repeat_count: int = 0
-    rejected_count: int = 0
 
 
 def settle(accepted: pl.DataFrame, rejected: pl.DataFrame, dataset: Dataset) -> Settled:
@@ -39,11 +39,8 @@ def settle(accepted: pl.DataFrame, rejected: pl.DataFrame, dataset: Dataset) -> 
         rejected: The refused rows of the same keys, likewise.
         dataset: Whose rows they are; without a key every row stays.
     """
-    # A shard without rows comes as a frame without columns.
-    accepted = accepted if accepted.width else pl.DataFrame(schema=dataset.accepted_schema)
-    rejected = rejected if rejected.width else pl.DataFrame(schema=dataset.rejected_schema)
     if not dataset.key:
-        return Settled(accepted, pl.DataFrame(schema=QUARANTINE_SCHEMA))
+        return Settled(accepted, accepted.clear(), pl.DataFrame(schema=QUARANTINE_SCHEMA))
     key = pl.concat_str(pl.col(dataset.key).cast(pl.String), separator="\x1f").alias("_key")
     # Hardly any key repeats, so the many rows are only counted and the few are compared.
     rows = accepted.with_columns(key).with_row_index("_row")
@@ -74,9 +71,9 @@ def settle(accepted: pl.DataFrame, rejected: pl.DataFrame, dataset: Dataset) -> 
     dropped = pl.concat([repeats["_row"], newly_refused])
     return Settled(
         accepted=rows.filter(~pl.col("_row").is_in(dropped.implode())).drop("_row", "_key"),
+        rejected=rows.filter(pl.col("_row").is_in(newly_refused.implode())).drop("_row", "_key"),
         quarantined=_listed(conflicting, dataset),
         repeat_count=repeats.height,
-        rejected_count=newly_refused.len(),
     )
 
 

@@ -1,7 +1,7 @@
 """Shards: what the steps of a month hand to each other: addresses of frames and totals, never data.
 
 Prefect stores these as JSON, so nothing here may hold a patient's data. Made and read by
-`tasks.steps` and `tasks.filing`, passed on by the flows.
+the steps in `tasks`, passed on by the flows.
 """
 
 from collections.abc import Iterable
@@ -30,6 +30,8 @@ class MonthRun(Record):
     source: str
     output: str
     started_at: datetime
+    # Where the frames of a preview lie: it leaves nothing in the output.
+    aside: str | None = None
 
     @property
     def label(self) -> str:
@@ -39,7 +41,7 @@ class MonthRun(Record):
     @property
     def stage(self) -> str:
         """Where this run's frames lie between its steps; removed when the run is done."""
-        return f"{self.output.rstrip('/')}/.stage/{self.label}/{self.run_id}"
+        return f"{self.aside or f'{self.output}/.stage'}/{self.label}/{self.run_id}"
 
     @property
     def folder(self) -> str:
@@ -55,7 +57,7 @@ class RowTotals(Record):
     accepted: int = 0
     quarantined: int = 0
     repeats: int = 0
-    # Rejected rows of a neighbouring month's folder: they are listed by that month's own run.
+    # Rejected rows in a neighbouring month's folder and of that month: its own run lists them.
     elsewhere: int = 0
 
     def __add__(self, other: "RowTotals") -> "RowTotals":
@@ -78,6 +80,9 @@ class Snapshot(Record):
     # patient_id and bucket of everybody in the snapshot, also of those whose row was refused.
     index: Address
     buckets: int
+    # The month in whichever zone of the providers it begins first and ends last.
+    opens_at: datetime
+    closes_at: datetime
     quarantine: Address
     totals: list[RowTotals]
     extra_columns: dict[str, list[str]]
@@ -131,6 +136,7 @@ class BilledBucket(Record):
     holds: Address
     # The hold reasons that a person let through, as they would be needed again.
     released: Address
+    supply_left_out: Address
     evidence: Address
     x12_claims: Address
     x12_lines: Address

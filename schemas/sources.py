@@ -1,25 +1,21 @@
-"""Sources: the eight datasets as they must arrive, column by column.
+"""Sources: the rows of the eight datasets as they must arrive, column by column.
 
-`schemas.quarantine` screens rows against these models; `tasks.intake` finds the folders by `DATASETS`.
-How text becomes a type belongs to `schemas.casting`; rules that need today's date or another dataset
-belong to `schemas.quarantine`.
+`schemas.quarantine` screens rows against these models; where a dataset lies and what names its rows is said
+in `schemas.datasets`. How text becomes a type belongs to `schemas.casting`; rules that need today's date or
+another dataset belong to `schemas.quarantine`.
 
 A check is named for the quarantine rule it stands for. A column that may be empty may also be absent
 from a file; any other column must be there.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Final
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Final
 from zoneinfo import available_timezones
 
 import pandera.polars as pa
 import polars as pl
 
 from schemas import columns
-
-# Where a row was found: its object's key, and its number there; the first row has number 1.
-PLACE: Final[Mapping[str, pl.DataType]] = {"object": pl.String(), "row_number": pl.Int64()}
 
 LONGEST_ENTRY: Final = pl.duration(hours=4)
 # Not places, although the zone database lists them.
@@ -29,6 +25,25 @@ TIME_ZONES: Final = tuple(sorted(available_timezones() - _NOT_ZONES))
 _ADD_ON_LINES: Final = ("per_unit", "units")
 _DATES_OF_SERVICE: Final = ("threshold_date", "last_day_of_month")
 _USAGES: Final = ("T", "P")
+
+
+def _writable(*names: str) -> Any:
+    """Refuse a name that X12 cannot carry: one such row would stop everybody's file."""
+    return _check("unwritable_text", names, columns.is_writable)
+
+
+def _written(rule: str, name: str, pattern: str) -> Any:
+    """Refuse a text of another form."""
+    return _check(rule, [name], lambda text: text.str.contains(pattern))
+
+
+def _check(rule: str, names: Iterable[str], holds: Callable[[pl.Expr], pl.Expr]) -> Any:
+    """Make a model's check of some columns, named for the quarantine rule it stands for."""
+
+    def looked_at(cls: type[pa.DataFrameModel], data: pa.PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(holds(pl.col(data.key)))
+
+    return pa.check(*names, name=rule)(classmethod(looked_at))
 
 
 class TimeEntries(pa.DataFrameModel):
@@ -107,17 +122,9 @@ class Patients(pa.DataFrameModel):
     died_on: pl.Date = pa.Field(nullable=True)
     medical_record_number: str = pa.Field(nullable=True)
 
-    @pa.check("last_name", "first_name", "address_line", "city", name="unwritable_text")
-    @classmethod
-    def can_stand_on_a_claim(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """One person without a name that X12 can carry would stop everybody else's file."""
-        return data.lazyframe.select(columns.is_writable(pl.col(data.key)))
-
-    @pa.check("postal_code", name="malformed_postal_code")
-    @classmethod
-    def has_five_or_nine_digits(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """A hyphen is welcome."""
-        return data.lazyframe.select(pl.col(data.key).str.contains(r"^\d{5}(-?\d{4})?$"))
+    has_writable_names = _writable("last_name", "first_name", "address_line", "city")
+    # A hyphen is welcome.
+    has_postal_code = _written("malformed_postal_code", "postal_code", r"^\d{5}(-?\d{4})?$")
 
 
 class CoverageWindows(pa.DataFrameModel):
@@ -143,11 +150,7 @@ class Practitioners(pa.DataFrameModel):
     first_name: str
     taxonomy_code: str
 
-    @pa.check("last_name", "first_name", name="unwritable_text")
-    @classmethod
-    def can_stand_on_a_claim(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """A practitioner without a name that X12 can carry would stop everybody's file."""
-        return data.lazyframe.select(columns.is_writable(pl.col(data.key)))
+    has_writable_names = _writable("last_name", "first_name")
 
 
 class BillingProviders(pa.DataFrameModel):
@@ -169,23 +172,10 @@ class BillingProviders(pa.DataFrameModel):
     contact_name: str
     contact_phone: str
 
-    @pa.check("name", "address_line", "city", "contact_name", name="unwritable_text")
-    @classmethod
-    def can_stand_on_a_claim(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """A practice without a name that X12 can carry would stop its receiver's file."""
-        return data.lazyframe.select(columns.is_writable(pl.col(data.key)))
-
-    @pa.check("postal_code", name="malformed_postal_code")
-    @classmethod
-    def has_nine_digits(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """A billing provider's postal code is whole; a hyphen is welcome."""
-        return data.lazyframe.select(pl.col(data.key).str.contains(r"^\d{5}-?\d{4}$"))
-
-    @pa.check("tax_id", name="malformed_tax_id")
-    @classmethod
-    def is_a_tax_id(cls, data: pa.PolarsData) -> pl.LazyFrame:
-        """Nine digits, with the hyphen people write."""
-        return data.lazyframe.select(pl.col(data.key).str.contains(r"^\d{2}-?\d{7}$"))
+    has_writable_names = _writable("name", "address_line", "city", "contact_name")
+    # A billing provider's postal code is whole. Hyphens are welcome.
+    has_postal_code = _written("malformed_postal_code", "postal_code", r"^\d{5}-?\d{4}$")
+    has_tax_id = _written("malformed_tax_id", "tax_id", r"^\d{2}-?\d{7}$")
 
 
 class Payers(pa.DataFrameModel):
@@ -214,114 +204,3 @@ class Charges(pa.DataFrameModel):
     code: str
     amount: Annotated[pl.Decimal, 12, 2] = pa.Field(gt=0)
     effective_from: pl.Date
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """One dataset: its folder and model, what identifies a row, and what an empty cell stands for.
-
-    Attributes:
-        months: The months a run reads, counted from the billed one; empty where a folder has no months.
-        key: Columns that name a row: one key with different contents is an error. Empty: not looked at.
-        row_key: The column that names a row in the quarantine; None where none does.
-        defaults: What an empty cell means; such a column may be absent too.
-        widths: Codes of digits that lose their leading zeros in spreadsheets, and how many digits they have.
-        has_identifiers: Whether cells may hold names or birth dates, so that no message may quote them.
-    """
-
-    name: str
-    model: type[pa.DataFrameModel]
-    months: tuple[int, ...] = ()
-    key: tuple[str, ...] = ()
-    row_key: str | None = None
-    is_required: bool = True
-    defaults: Mapping[str, str | int | bool] = field(default_factory=dict)
-    widths: Mapping[str, int] = field(default_factory=dict)
-    has_identifiers: bool = False
-
-    @property
-    def types(self) -> dict[str, pl.DataType]:
-        """Say the type of every column, in the order of the contract."""
-        kinds = {name: column.dtype.type for name, column in self.model.to_schema().columns.items()}
-        return {name: kind() if isinstance(kind, type) else kind for name, kind in kinds.items()}
-
-    @property
-    def required_columns(self) -> tuple[str, ...]:
-        """Name the columns that may be neither absent nor empty."""
-        schema = self.model.to_schema().columns
-        return tuple(
-            name for name, column in schema.items() if not column.nullable and name not in self.defaults
-        )
-
-    @property
-    def accepted_schema(self) -> dict[str, pl.DataType]:
-        """Say what accepted rows look like: the dataset's columns and where the row was."""
-        return {**self.types, **PLACE}
-
-    @property
-    def rejected_schema(self) -> dict[str, pl.DataType]:
-        """Say what refused rows look like: key, place, what people call the row, and all of it as text."""
-        return {
-            **dict.fromkeys(self.key, pl.String()),
-            **PLACE,
-            "row_key": pl.String(),
-            "content": pl.String(),
-        }
-
-    @property
-    def codes(self) -> dict[str, tuple[str, ...]]:
-        """Say what each coded column may hold."""
-        return {
-            name: tuple(check.statistics["allowed_values"])
-            for name, column in self.model.to_schema().columns.items()
-            for check in column.checks
-            if "allowed_values" in check.statistics
-        }
-
-
-DATASETS: Final[Mapping[str, Dataset]] = {
-    dataset.name: dataset
-    for dataset in (
-        Dataset("time-entries", TimeEntries, months=(-1, 0, 1), key=("entry_id",), row_key="entry_id"),
-        Dataset(
-            # A 30-day period of device supply that ends in the month may start two months earlier.
-            "device-readings",
-            DeviceReadings,
-            months=(-2, -1, 0, 1),
-            row_key="reading_id",
-            is_required=False,
-        ),
-        Dataset(
-            "patients",
-            Patients,
-            key=("patient_id",),
-            row_key="patient_id",
-            widths={"place_of_service": 2},
-            has_identifiers=True,
-        ),
-        Dataset("coverage-windows", CoverageWindows, is_required=False),
-        Dataset("practitioners", Practitioners, key=("npi",), row_key="npi", has_identifiers=True),
-        Dataset(
-            "billing-providers",
-            BillingProviders,
-            key=("npi",),
-            row_key="npi",
-            widths={"mac_contract": 5, "locality": 2},
-        ),
-        Dataset(
-            "payers",
-            Payers,
-            key=("payer_id",),
-            row_key="payer_id",
-            defaults={
-                "add_on_lines": "per_unit",
-                "date_of_service": "threshold_date",
-                "max_claims_per_transaction": 5000,
-                "usage": "T",
-                "bill_device_supply": False,
-                "count_messages": True,
-            },
-        ),
-        Dataset("charges", Charges, key=("billing_npi", "code", "effective_from")),
-    )
-}

@@ -1,7 +1,7 @@
 """Intake: which objects a month reads, and their rows, screened.
 
 `pin_sources` freezes the list; `read_object` and `screened_parts` give one object's rows in slices; the
-tables that are small enough come whole from `screen_whole`. `tasks.steps` makes Prefect tasks of them.
+tables that are small enough come whole from `screen_whole`. `tasks.screening` makes Prefect tasks of them.
 How a file is taken apart is in `tasks.readers`, what a row must look like in `schemas`.
 """
 
@@ -15,11 +15,11 @@ from typing import Final
 import polars as pl
 
 from schemas.addresses import Ignored, Manifest, Pin
+from schemas.datasets import DATASETS, Dataset
 from schemas.errors import Refused
 from schemas.quarantine import RawPart, Screened, screen
 from schemas.settling import settle
 from schemas.shards import RowTotals
-from schemas.sources import DATASETS, Dataset
 from tasks.readers import READERS, ROWS_PER_PART, UnreadableFileError, unzipped
 from tasks.storage import Storage, StoredObject, storage_at
 
@@ -175,7 +175,7 @@ def screen_whole(manifest: Manifest, name: str, now: datetime) -> WholeDataset:
             dataset=name,
             read=accepted.height + rejected.height,
             accepted=settled.accepted.height,
-            quarantined=rejected.height + settled.rejected_count,
+            quarantined=rejected.height + settled.rejected.height,
             repeats=settled.repeat_count,
         ),
         pins=tuple({pin.key: pin for pin, _ in read}.values()),

@@ -29,6 +29,7 @@ def render_report(summary: MonthSummary, manifest: Manifest) -> str:
             sections.claims(funnel),
             sections.held(funnel),
             sections.noted(funnel),
+            sections.supply_left_out(funnel),
             sections.quarantine(funnel),
             sections.files(summary.files),
             sections.arrivals(funnel),

@@ -155,6 +155,20 @@ def noted(funnel: Funnel) -> Section:
     return _reasons("Noted: no reason to wait", lead if notes else "There is nothing to note.", notes)
 
 
+def supply_left_out(funnel: Funnel) -> Section:
+    """Tell which device periods were earned and are on no claim, although their patients are not held."""
+    rows = sorted(funnel["supply_left_out"], key=lambda left: -left["periods"])
+    columns: Columns = (
+        ("Reason", "reason", "code"),
+        ("Periods", "periods", "count"),
+        ("Next step", "next_step", "text"),
+    )
+    lead = "Something stands against them on their own dates. supply_left_out.csv says whose they are."
+    if not rows:
+        lead = "Every device period that was earned is billed, or its patient is held."
+    return Section("Device periods left out", lead, tables=[table("Periods by reason", columns, rows)])
+
+
 def _reasons(title: str, lead: str, holds: Sequence[HoldTotals]) -> Section:
     """Show hold reasons, the most frequent first."""
     ranked = sorted(holds, key=lambda hold: -hold["patients"])

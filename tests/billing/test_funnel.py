@@ -75,6 +75,7 @@ def bucket(
     lines: list[tuple[Any, ...]] | None = None,
     holds: list[tuple[Any, ...]] | None = None,
     enrolments: list[tuple[date | None, date | None]] | None = None,
+    left_out: list[str] | None = None,
 ) -> Counts:
     """Count a bucket given as rows."""
     enrolled = pl.DataFrame(
@@ -87,6 +88,7 @@ def bucket(
         evidence=pl.DataFrame(),
         patients=pl.DataFrame(patients or [], schema=PATIENTS, orient="row"),
         released=pl.DataFrame(),
+        supply_left_out=pl.DataFrame({"reason": left_out or []}, schema={"reason": pl.String}),
     )
     return partial_funnel(billed, enrolled, OCTOBER)
 
@@ -122,6 +124,14 @@ def two_buckets() -> tuple[Counts, Counts]:
         enrolments=[(date(2026, 2, 1), date(2026, 10, 1))],
     )
     return texas, california
+
+
+def test_device_periods_left_out_are_counted_by_reason() -> None:
+    funnel = funnel_of(bucket(left_out=["NO_CONSENT", "NO_CONSENT"]), bucket(left_out=["NO_CONSENT"]))
+    assert funnel["supply_left_out"] == [
+        {"reason": "NO_CONSENT", "periods": 3, "next_step": "Get the consent."}
+    ]
+    assert funnel_of(bucket())["supply_left_out"] == []
 
 
 def test_a_month_of_two_buckets_adds_up_to_hand_worked_figures() -> None:
@@ -274,7 +284,14 @@ def test_a_month_without_anything_is_a_funnel_of_zeros() -> None:
 def test_the_funnel_has_the_keys_its_shape_promises_in_that_order() -> None:
     funnel = funnel_of(*two_buckets())
     assert list(funnel) == list(Funnel.__annotations__)
-    for name in ("by_code", "by_mac", "holds", "minutes_distribution", "units_distribution"):
+    for name in (
+        "by_code",
+        "by_mac",
+        "holds",
+        "supply_left_out",
+        "minutes_distribution",
+        "units_distribution",
+    ):
         promised = Funnel.__annotations__[name].__args__[0].__annotations__
         assert [list(row) for row in funnel[name]] == [list(promised)] * len(funnel[name])
 

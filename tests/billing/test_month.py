@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from billing.month import BilledMonth, MonthSources
 from billing.reference.tables import MissingReference
-from schemas.outputs import columns_of
+from schemas.outputs import SupplyLeftOutFile, columns_of
 from schemas.stages import Claims, Evidence, Holds, Lines, PatientTotals
 from tests.billing.made_month import (
     OCTOBER,
@@ -26,7 +26,14 @@ from tests.billing.made_month import (
     sources,
 )
 
-SHAPES = {"claims": Claims, "lines": Lines, "holds": Holds, "evidence": Evidence, "patients": PatientTotals}
+SHAPES = {
+    "claims": Claims,
+    "lines": Lines,
+    "holds": Holds,
+    "evidence": Evidence,
+    "patients": PatientTotals,
+    "supply_left_out": SupplyLeftOutFile,
+}
 MIXED = (
     "05 09:00-09:45 + 05 09:20-09:30 program=CCM staff_id=S3 + 06 09:00-11:00 patient_id=P2 staff_id=S2 "
     "+ 07 09:00-09:05 patient_id=P3 staff_id=S4 + 08 10:00-10:20 patient_id=P4 staff_id=S5 note_ref=none"

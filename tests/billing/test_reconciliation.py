@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from billing.reconciliation import FIGURES, SETTLING_ACCOUNTS, Reconciliation, reconcile, totals_by
 from billing.reference.tables import load
-from tests.billing.made_books import AS_OF, OCTOBER, PAID_ON, Maker
+from tests.billing.made_books import AS_OF, OCTOBER, PAID_ON, SENT, Maker
 
 
 def _reconciled(made: Maker, month: date | None = None) -> Reconciliation:
@@ -164,6 +164,34 @@ def test_money_outside_any_claim_is_shown_beside_and_not_in_the_sums() -> None:
     ]
     assert report.lines["open"].sum() == 0
     assert _reconciled(made, OCTOBER).provider_level.is_empty()
+
+
+def test_an_adjustment_that_found_its_claim_late_is_one_entry_and_of_its_month() -> None:
+    made = Maker()
+    claim = _paid(made)
+    for amount, whose in (("20.00", None), ("-20.00", None), ("20.00", claim)):
+        made.post("takeback", amount, whose, None, remittance_claim_id=None, reference="2226300000017")
+    for month in (None, OCTOBER):
+        assert _reconciled(made, month).provider_level.rows() == [("takeback", 1, Decimal("20.00"))]
+
+
+@pytest.mark.parametrize("arrived", [(1, 2), (2, 1)], ids=["in order", "the correction first"])
+def test_the_latest_payment_says_what_is_allowed_whichever_file_arrived_first(
+    arrived: tuple[int, int],
+) -> None:
+    made = Maker()
+    claim = made.claim()
+    made.line(claim)
+    made.post("payment", "47.04", claim)
+    allowed = {1: "30.00", 2: "60.00"}  # the first payment was too low; the second, a week later, corrects it
+    for day in (1, 2):
+        made.add("remittances", payment_date=PAID_ON + timedelta(weeks=day), received_at=SENT, state="posted")
+    for payment in arrived:
+        number = made.add("remittance_claims", remittance_id=payment, claim_id=claim, status_code="1",
+                          is_reversal=False, is_forwarded=False)  # fmt: skip
+        made.add("remittance_lines", remittance_claim_id=number, claim_line_number=1, units="1",
+                 allowed=Decimal(allowed[payment]), is_denied=False)  # fmt: skip
+    assert _reconciled(made).lines["allowed"].to_list() == [Decimal("60.00")]
 
 
 AMOUNTS = st.decimals(Decimal("-99.99"), Decimal("99.99"), places=2, allow_nan=False)

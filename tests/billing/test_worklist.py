@@ -213,6 +213,59 @@ def test_a_weekend_is_no_business_day() -> None:
         assert _items(made)["kind"].to_list() == expected
 
 
+def _crossed_over(made: Maker, status: str = "19", patient: str = "12.00", payer: str = "05102") -> int:
+    claim = made.claim()
+    made.line(claim)
+    made.answer(claim, allowed="60.00")
+    made.rows["remittance_claims"][-1].update(status_code=status, is_forwarded=True)
+    made.add("remittances", payer_id=payer, state="posted", payment_date=PAID_ON, received_at=SENT)
+    for account, amount in (
+        ("payment", "47.04"),
+        ("patient_responsibility", patient),
+        ("contractual", "35.96"),
+    ):
+        made.post(account, amount, claim, group_code="PR", reason_code="2")
+    return claim
+
+
+@pytest.mark.parametrize(("days", "expected"), [(45, []), (46, ["missing_secondary"])])
+def test_a_claim_that_was_passed_on_is_asked_for_after_45_days(days: int, expected: list[str]) -> None:
+    made = Maker(as_of=PAID_ON + timedelta(days=days))
+    _crossed_over(made)
+    found = _items(made)
+    assert found["kind"].to_list() == expected
+    assert found["money"].to_list() == [Decimal("12.00")] * len(expected)
+
+
+@pytest.mark.parametrize(
+    ("status", "payer", "expected"),
+    [("2", "MEDIGAP", []), ("2", "05102", []), ("1", "MEDIGAP", []), ("1", "05102", ["missing_secondary"])],
+)
+def test_the_next_payers_remittance_ends_the_wait(status: str, payer: str, expected: list[str]) -> None:
+    made = Maker(as_of=PAID_ON + timedelta(days=46))
+    claim = _crossed_over(made)
+    made.add("remittances", payer_id=payer, state="posted", payment_date=PAID_ON, received_at=SENT)
+    made.add("remittance_claims", remittance_id=2, claim_id=claim, status_code=status, is_reversal=False,
+             is_forwarded=False, charge=Decimal("95.00"), paid=Decimal("0.00"))  # fmt: skip
+    assert _items(made).filter(kind="missing_secondary")["kind"].to_list() == expected
+
+
+def test_where_the_patient_owes_nothing_no_next_payer_is_waited_for() -> None:
+    made = Maker(as_of=PAID_ON + timedelta(days=100))
+    _crossed_over(made, patient="0.00")
+    assert "missing_secondary" not in _items(made)["kind"]
+
+
+def test_a_claim_forwarded_undecided_is_waited_for_with_all_it_was_to_bring() -> None:
+    made = Maker(as_of=PAID_ON + timedelta(days=46))
+    claim = made.claim("accepted")
+    made.line(claim)
+    made.add("remittances", payer_id="05102", state="posted", payment_date=PAID_ON, received_at=SENT)
+    made.add("remittance_claims", remittance_id=1, claim_id=claim, status_code="23", is_reversal=False,
+             is_forwarded=True, charge=Decimal("95.00"), paid=Decimal("0.00"))  # fmt: skip
+    assert _item(made)["money"] == Decimal("47.04")
+
+
 def test_an_unmatched_remittance_says_whose_it_may_be() -> None:
     made = Maker()
     file = _file(made)
@@ -224,6 +277,72 @@ def test_an_unmatched_remittance_says_whose_it_may_be() -> None:
     item = _item(made)
     assert (item["kind"], item["money"]) == ("unmatched_remittance", Decimal("47.04"))
     assert "It may be R2610CLAIM0000011." in item["reason"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says", "to_do"),
+    [
+        (
+            {
+                "kind": "TA1",
+                "level": "interchange",
+                "codes": '{"interchange_control_number": "77", "code": "A"}',
+            },
+            "A TA1 in answer.835 answers interchange 77, which is none of ours.",
+            "did not send",
+        ),
+        (
+            {"kind": "999", "level": "group", "codes": '{"group_control_number": "5"}'},
+            "A 999 in answer.835 answers group 5, which is none of ours.",
+            "did not send",
+        ),
+        (
+            {"kind": "277CA", "level": "claim", "codes": "{}", "claim_number": "STRANGER"},
+            "A 277CA in answer.835 names a claim that is none of ours.",
+            "confirm the match",
+        ),
+    ],
+)
+def test_an_answer_to_nobody_says_what_it_answers(answer: dict[str, str], says: str, to_do: str) -> None:
+    made = Maker()
+    made.add("answers", file_id=_file(made), outcome="received", is_matched=False, received_at=SENT, **answer)
+    item = _item(made)
+    assert (item["kind"], item["reason"]) == ("unmatched_answer", says)
+    assert to_do in item["action"]
+
+
+@pytest.mark.parametrize(
+    ("file_kind", "kind", "says", "to_do"),
+    [
+        ("837", "not_an_answer", "claims.x12 is a claim file (X12 837);", "outbox"),
+        ("270", "not_an_answer", "claims.x12 is an eligibility request (X12 270);", "who put it there"),
+        ("other", "not_an_answer", "claims.x12 is no answer (X12 other);", "who put it there"),
+        ("unknown", "unreadable_file", "claims.x12 was kept and could not be used.", "ask the sender"),
+    ],
+)
+def test_a_file_that_answers_nothing_is_called_what_it_is(
+    file_kind: str, kind: str, says: str, to_do: str
+) -> None:
+    made = Maker()
+    _file(made, name="claims.x12", kind=file_kind, state="unreadable")
+    item = _item(made)
+    assert item["kind"] == kind
+    assert item["reason"].startswith(says)
+    assert to_do in item["action"]
+
+
+def test_an_adjustment_that_found_its_claim_late_is_no_work_any_more() -> None:
+    made = Maker()
+    outside: dict[str, Any] = {"remittance_claim_id": None, "reference": "2226300000017"}
+    for _ in range(2):
+        made.post("takeback", "60.00", None, None, **outside)
+    found = _items(made)
+    assert found["kind"].to_list() == ["provider_adjustment"] * 2
+    made.line(made.claim("accepted"))
+    made.post("takeback", "-60.00", None, None, **outside)
+    made.post("takeback", "60.00", 1, None, **outside)
+    (item,) = _items(made).filter(kind="provider_adjustment").to_dicts()
+    assert item["key"] in found["key"]
 
 
 def test_an_underpaid_line_says_by_how_much_and_why() -> None:

@@ -1,6 +1,9 @@
 """The command line from outside: what it prints, where, and the exit codes of the contract."""
 
 import json
+import os
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -31,6 +34,13 @@ def test_rates_are_one_json_document_with_the_contracts_columns(capsys: pytest.C
     assert Decimal(dallas["medicare"]) + Decimal(dallas["patient"]) < Decimal(dallas["allowed"])
 
 
+def test_no_command_is_cut_short_in_the_list_of_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == DONE
+    told = capsys.readouterr().out
+    assert "month-end" in told
+    assert "..." not in told.split("Commands:")[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -52,6 +62,36 @@ def test_a_wrong_call_is_refused_with_a_sentence_and_exit_code_2(
     assert says in told.err
     assert "Traceback" not in told.err
     assert not told.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rates", "--json"],
+        ["rates", "--month", "2027-01", "--json"],
+        ["check-x12", "--json", "no/such/file"],
+        ["settings", "--json", "--nonsense"],
+    ],
+)
+def test_whoever_asks_for_json_gets_a_refusal_as_json_too(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == WRONG
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"error": told.err.rstrip("\n"), "exit_code": WRONG}
+
+
+def test_a_failure_nobody_foresaw_is_json_without_the_data_it_quotes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise ValueError("1EG4-TE5-MK73")
+
+    monkeypatch.setattr("console.cli.load_settings", broken)
+    assert run(["settings", "--json"]) == FAILED
+    told = capsys.readouterr()
+    assert json.loads(told.out)["exit_code"] == FAILED
+    assert "1EG4" not in told.out + told.err
 
 
 def test_settings_never_show_a_password(
@@ -95,3 +135,21 @@ def test_garbage_is_not_x12_and_no_traceback(capsys: pytest.CaptureFixture[str],
     garbage.write_bytes(b"\x00\xffnothing here")
     assert run(["check-x12", str(garbage)]) == WRONG
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("server", "seconds"), [({}, None), ({"PREFECT_API_URL": "http://127.0.0.1:1/api"}, 180)]
+)
+def test_only_a_run_with_a_standing_server_waits_for_a_heartbeat(
+    server: dict[str, str], seconds: int | None
+) -> None:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    asked = """
+from console.cli import prepare_prefect
+prepare_prefect()
+from prefect.settings import get_current_settings
+print(get_current_settings().flows.heartbeat_frequency)
+"""
+    command = [sys.executable, "-c", asked]
+    said = subprocess.run(command, env=ours | server, capture_output=True, text=True, check=True)
+    assert said.stdout.split() == [str(seconds)]

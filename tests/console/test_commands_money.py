@@ -10,6 +10,7 @@ from typing import Any
 import openpyxl
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 from billing.metrics import definitions
 from console.cli import run
@@ -18,6 +19,7 @@ from infra.sandbox.payer_bank import Deposit, write_csv
 from schemas.settings import load_settings
 from tasks import database
 from tasks.ledger import Ledger
+from tasks.worklist import WORK_ITEM
 from tasks.worklist import read_books as read_books_of_tasks
 from tests.console.made_ledger import PAID_ON, PAYER, answered
 
@@ -161,6 +163,41 @@ def test_the_worklist_has_most_money_first_and_closes_what_is_fixed(
     assert sorted(kinds) == ["denial", "rejection", "underpayment"]
     assert run(["worklist"]) == 0
     assert "underpayment" in capsys.readouterr().out
+
+
+def test_an_item_that_a_person_releases_says_who_when_and_why_and_stays_off_the_list(
+    ledger: Ledger,
+    numbers: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    key = f"underpayment:{numbers[1]}:1"
+    assert key in [item["key"] for item in _json(capsys, "worklist")["items"]]
+    why = ("--by", "Dana Reyes", "--reason", "The practice accepts the lower price.")
+    released = _json(capsys, "release", key, *why)
+    assert (released["subject"], released["released_by"]) == (key, "Dana Reyes")
+    monkeypatch.setenv("RPMCLAIMS_NOW", "2026-12-02T12:00:00Z")
+    assert key not in [item["key"] for item in _json(capsys, "worklist")["items"]]
+    with database.reading(ledger.engine) as connection:
+        item = connection.execute(sa.select(WORK_ITEM).where(WORK_ITEM.c.key == key)).one()
+    assert (item.state, item.closed_by) == ("released", "Dana Reyes")
+    assert item.events[-1] == {
+        "at": "2026-12-01T12:00:00+00:00",
+        "actor": "Dana Reyes",
+        "what": "released",
+        "reason": "The practice accepts the lower price.",
+    }
+    assert run(["release", key, *why]) == 2
+    assert "No open item of the worklist has that key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("why", [("--by", " ", "--reason", "x"), ("--by", "Dana", "--reason", " ")])
+def test_a_release_without_a_name_or_a_reason_is_refused(
+    numbers: list[str], capsys: pytest.CaptureFixture[str], why: tuple[str, ...]
+) -> None:
+    key = _json(capsys, "worklist")["items"][0]["key"]
+    assert run(["release", key, *why]) == 2
+    assert key in [item["key"] for item in _json(capsys, "worklist")["items"]]
 
 
 def test_nothing_shown_is_a_member_id_or_a_patient(

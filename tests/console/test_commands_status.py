@@ -32,7 +32,7 @@ def test_a_month_nobody_billed_waits_for_the_operator(
     with Ledger(load_settings().ledger_url) as ledger:
         ledger.upgrade()
         ledger.record_run("r", month=OCTOBER, source=SOURCE, output="s3://out", at=AT, by="ann")
-        ledger.finish_run("r", state="done", summary={}, at=AT)
+        ledger.finish_run("r", summary={}, at=AT)
     assert run(["status", "--json"]) == LOOK
     told = json.loads(capsys.readouterr().out)
     assert [item["kind"] for item in told["waiting"]] == ["month_missing"]

@@ -5,8 +5,8 @@ from typing import Any
 
 import polars as pl
 
+from schemas.datasets import DATASETS
 from schemas.quarantine import RawPart, Screened, screen
-from schemas.sources import DATASETS
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PATIENTS = pl.Series(["P1", "P2"])

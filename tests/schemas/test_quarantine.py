@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.datasets import DATASETS
 from schemas.quarantine import QUARANTINE_SCHEMA, RawPart, screen
 from schemas.reasons import REASONS
-from schemas.sources import DATASETS
 from tests.schemas.made_rows import GOOD, NOW, PATIENTS, raw, reasons, screened
 
 CASES = list(csv.DictReader((Path(__file__).parent / "cases" / "quarantine.csv").read_text().splitlines()))
@@ -63,7 +63,7 @@ def test_an_entry_may_end_now_and_not_later(late: timedelta, rules: list[tuple[s
 
 def test_one_rule_broken_by_two_columns_is_one_row_that_names_both() -> None:
     found = screened("time-entries", raw("time-entries", {"program": "X", "activity": "Y", "method": ""}))
-    assert reasons(found) == [("E1", "program", "unknown_code"), ("E1", "method", "missing")]
+    assert reasons(found) == [("E1", "program, activity", "unknown_code"), ("E1", "method", "missing")]
     message = found.quarantined["message"][0]
     assert "program holds an unknown code: 'X'" in message
     assert "activity holds an unknown code: 'Y'" in message

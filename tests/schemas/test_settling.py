@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.datasets import DATASETS
 from schemas.settling import Settled, settle
-from schemas.sources import DATASETS
 from tests.schemas.made_rows import raw, screened
 
 ENTRIES = DATASETS["time-entries"]
@@ -33,13 +33,13 @@ def places(found: Settled) -> list[tuple[str, int]]:
 def test_rows_of_different_ids_stay_in_their_order() -> None:
     found = settled("time-entries", [{"entry_id": "E2"}, {"entry_id": "E1"}], [{"entry_id": "E3"}])
     assert places(found) == [("a", 1), ("a", 2), ("b", 1)]
-    assert (found.repeat_count, found.rejected_count, found.quarantined.height) == (0, 0, 0)
+    assert (found.repeat_count, found.rejected.height, found.quarantined.height) == (0, 0, 0)
 
 
 def test_of_identical_rows_the_first_stays_and_the_others_are_counted() -> None:
     found = settled("time-entries", [{"entry_id": "E0"}, {}, {}], [{}])
     assert places(found) == [("a", 1), ("a", 2)]
-    assert (found.repeat_count, found.rejected_count, found.quarantined.height) == (2, 0, 0)
+    assert (found.repeat_count, found.rejected.height, found.quarantined.height) == (2, 0, 0)
 
 
 def test_the_same_content_written_otherwise_is_a_repeat() -> None:
@@ -50,7 +50,7 @@ def test_the_same_content_written_otherwise_is_a_repeat() -> None:
 def test_one_id_with_two_contents_refuses_all_its_rows_and_names_the_others() -> None:
     found = settled("time-entries", [{}, {"entry_id": "E2"}], [{"note_ref": "N2"}, {}])
     assert places(found) == [("a", 2)]
-    assert (found.repeat_count, found.rejected_count) == (0, 3)
+    assert (found.repeat_count, found.rejected.height) == (0, 3)
     assert found.quarantined.select("dataset", "object", "row_key", "column", "rule").rows() == [
         ("time-entries", place, "E1", "entry_id", "duplicate_id") for place in ("a", "b", "b")
     ]
@@ -60,20 +60,20 @@ def test_one_id_with_two_contents_refuses_all_its_rows_and_names_the_others() ->
 def test_a_refused_row_with_the_same_id_refuses_the_accepted_one_too() -> None:
     found = settled("time-entries", [{}], [{"ended_at": "later"}])
     assert places(found) == []
-    assert (found.repeat_count, found.rejected_count) == (0, 1)
+    assert (found.repeat_count, found.rejected.height) == (0, 1)
     assert found.quarantined.select("object", "rule").rows() == [("a", "duplicate_id"), ("b", "duplicate_id")]
 
 
 def test_a_refused_row_repeated_exactly_has_one_content() -> None:
     found = settled("time-entries", [{"ended_at": "later"}], [{"ended_at": "later"}])
     assert found.quarantined.is_empty()
-    assert found.rejected_count == found.repeat_count == 0
+    assert found.rejected.height == found.repeat_count == 0
 
 
 def test_two_refused_rows_of_one_id_with_different_contents_get_the_reason_as_well() -> None:
     found = settled("time-entries", [{"ended_at": "later"}], [{"ended_at": "never"}])
     assert found.quarantined["rule"].to_list() == ["duplicate_id"] * 2
-    assert found.rejected_count == 0
+    assert found.rejected.height == 0
 
 
 def test_rows_without_an_id_are_not_taken_for_one_another() -> None:
@@ -110,7 +110,8 @@ def test_a_dataset_without_a_key_keeps_every_row(dataset: str) -> None:
 
 
 def test_nothing_settles_to_nothing() -> None:
-    found = settle(pl.DataFrame(), pl.DataFrame(), ENTRIES)
+    accepted = pl.DataFrame(schema=ENTRIES.accepted_schema)
+    found = settle(accepted, pl.DataFrame(schema=ENTRIES.rejected_schema), ENTRIES)
     assert dict(found.accepted.schema) == ENTRIES.accepted_schema
     assert found.quarantined.is_empty()
 
@@ -137,7 +138,7 @@ def test_every_accepted_row_is_kept_repeated_or_refused(
     screened_rows = sum(
         bool(row.get("entry_id")) and row.get("ended_at") != "later" for row in [*rows, *second]
     )
-    assert found.accepted.height + found.repeat_count + found.rejected_count == screened_rows + 1
+    assert found.accepted.height + found.repeat_count + found.rejected.height == screened_rows + 1
     assert found.accepted["entry_id"].is_unique().all()
     assert set(found.accepted["entry_id"]).isdisjoint(found.quarantined["row_key"])
     # An id is kept exactly when all its rows say the same.
