@@ -32,6 +32,7 @@ def pytest_configure() -> None:
         DO_NOT_TRACK="1",
         PREFECT_SERVER_ANALYTICS_ENABLED="false",
         PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY="false",
+        PREFECT_FLOWS='{"heartbeat_frequency": null}',  # the end of a heartbeat takes each flow a second
         AWS_EC2_METADATA_DISABLED="true",
     )
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
+from threading import Thread
 
 from infra.sandbox.servers import s3_server
 
@@ -24,10 +25,12 @@ DONE = (0, 3)  # 3: done, and people must look, as they must in any real month
 def demo(patients: int, seed: int, folder: Path) -> int:
     """Run the month and return the exit code of the first command that failed, else 0."""
     started = time.monotonic()
-    say("Starting an S3 server on this machine …")
+    alone(folder)
+    say("Starting Prefect and an S3 server on this machine …")
+    prefect = start_prefect()
     with s3_server() as server:
         bucket = f"s3://{server.make_bucket(BUCKET)}"
-        alone(server.env, folder)
+        os.environ.update(server.env)
         # Imported late: Prefect reads its environment when it is first imported.
         from console.cli import run
         from infra.sandbox.month import make_month
@@ -37,6 +40,7 @@ def demo(patients: int, seed: int, folder: Path) -> int:
         month = f"{MONTH:%Y-%m}"
         say(f"Making a sample month of {patients} patients in {source} …")
         make_month(MONTH, patients=patients, seed=seed, out=source)
+        prefect.join()
         out_of_the_door = (
             ["month-end", "--month", month, "--source", source, "--output", output],
             ["submit", "--month", month, "--output", output, "--outbox", outbox],
@@ -59,11 +63,26 @@ def demo(patients: int, seed: int, folder: Path) -> int:
     return 0 if code in DONE else code
 
 
-def alone(servers: dict[str, str], folder: Path) -> None:
-    """Point the environment at the demo's own servers and folder; a production setting must not reach it."""
+def alone(folder: Path) -> None:
+    """Point the environment at the demo's own folder; a production setting must not reach it."""
     for name in [name for name in os.environ if name.startswith(("RPMCLAIMS_", "PREFECT_", "AWS_"))]:
         del os.environ[name]
-    os.environ.update(servers, RPMCLAIMS_HOME=str(folder / "home"))
+    os.environ.update(RPMCLAIMS_HOME=str(folder / "home"))
+
+
+def start_prefect() -> Thread:
+    """Start Prefect's own server beside everything else: in a new home that takes longest.
+
+    Should it fail, the first command tries again and says why.
+    """
+    from console.cli import prepare_prefect
+
+    prepare_prefect()
+    from prefect.server.api.server import SubprocessASGIServer
+
+    starting = Thread(target=SubprocessASGIServer().start, daemon=True)
+    starting.start()
+    return starting
 
 
 def commands(run: Callable[[list[str]], int], each: Iterable[list[str]]) -> int:
