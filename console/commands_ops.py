@@ -29,13 +29,23 @@ def submit(
         str | None,
         typer.Option(help="A folder, s3://… or sftp://user@host/folder; RPMCLAIMS_OUTBOX unless given."),
     ] = None,
+    resend: Annotated[
+        str | None,
+        typer.Option(help="A file whose delivery is unknown and which the clearinghouse says it never had."),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Who asked the clearinghouse, by name.")] = None,
+    reason: Annotated[str | None, typer.Option(help="What they said; it stays with the claims.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Deliver what is ready and not yet delivered."""
     from console.cli import prepare_prefect, show_json
 
     prepare_prefect()
+    from flows.decisions import deliver_anew
     from flows.submission import submission
+
+    if resend is not None:
+        deliver_anew(resend, by, reason)
 
     summary = submission(month=month, output=output, outbox=outbox)
     if as_json:
@@ -63,14 +73,19 @@ def _show_submission(summary: Any) -> None:
         console.print(shown)
     for file in summary.deliveries:
         if file.reason:
-            console.print(f"[yellow]{file.file_name} stays here: {file.reason}.[/yellow]", soft_wrap=True)
+            console.print(f"[yellow]{file.file_name}: {file.reason}.[/yellow]", soft_wrap=True)
     if summary.waits_for:
         console.print(f"[yellow]{summary.waits_for}[/yellow]", soft_wrap=True)
     elif not summary.deliveries:
         console.print(f"Nothing to deliver; {summary.sent_before} files were delivered before.")
 
 
-OUTCOMES = {"delivered": "delivered", "was_there": "delivered before", "kept_back": "[red]kept back[/red]"}
+OUTCOMES = {
+    "delivered": "delivered",
+    "was_there": "delivered before",
+    "kept_back": "[red]kept back[/red]",
+    "unknown": "[red]unknown[/red]",
+}
 
 
 def approve(
@@ -82,7 +97,10 @@ def approve(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a month's files leave, exactly as they are: by somebody other than who made them."""
+    """Let a month's files leave, exactly as they are.
+
+    Whoever made them may not be the one who decides.
+    """
     from console.cli import show_json
     from flows.decisions import approve as decide
 
@@ -106,7 +124,7 @@ def release(
     output: Annotated[str | None, typer.Option(help="Where that month's files are.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Let a held patient, a refused entry or an item of the worklist through, for a reason that may be."""
+    """Let a held patient, a refused entry or a work item through."""
     from console.cli import show_json
     from flows.decisions import release as decide
 
@@ -125,7 +143,10 @@ def correct(
     reason: Annotated[str | None, typer.Option(help="Why; it stays with the claim.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Correct a claim its payer has decided: a replacement or a void, or what a reopening must ask for."""
+    """Correct a claim that its payer has decided.
+
+    This makes a replacement or a void, or says what a reopening must ask for.
+    """
     from console.cli import show_json
     from flows.decisions import correct as decide
 
@@ -169,7 +190,7 @@ def resend(
     reason: Annotated[str, typer.Option(help="Why; it stays with the claim.")],
     as_json: AsJson = False,
 ) -> None:
-    """Send a claim once more as a new one, where it was refused without a decision."""
+    """Send a claim that was refused without a decision as a new one."""
     from console.cli import show_json
     from flows.decisions import resend as decide
 
@@ -187,7 +208,10 @@ def retry(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go on with a run that failed: only what failed, and what comes after it, is done again."""
+    """Go on with a run that failed.
+
+    Only what failed, and what comes after it, is done again.
+    """
     from console.cli import prepare_prefect, say, show_json
 
     prepare_prefect()

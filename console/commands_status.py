@@ -19,7 +19,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show runs, files and claims by state, schedules, and what waits for whom.
+    """Show runs, files and claims, and what waits for whom.
 
     Late and missing runs are among what waits. Schedules are shown where PREFECT_API_URL names a server.
     """
@@ -36,7 +36,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check settings, disk, ledger, clock, storage, outbox, inbox, reference tables and Prefect."""
+    """Check settings, ledger, storage, clock, tables and Prefect."""
     from console.cli import show_json
     from console.status_pages import show_checks
     from flows.looks import examine

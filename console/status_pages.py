@@ -33,7 +33,8 @@ def show_status(status: Status) -> None:
         shown = table("\nMonth-ends", "Month", "State", "Started", "By", "Ended", "Output")
         for run in status.runs:
             started, ended = _time(run.started_at), _time(run.finished_at)
-            shown.add_row(run.month, run.state, started, run.started_by or "", ended, escape(run.output))
+            state = f"[red]silent since {_time(run.seen_at)}[/red]" if run.is_silent else run.state
+            shown.add_row(run.month, state, started, run.started_by or "", ended, escape(run.output))
         console.print(shown)
     _show_files(console, status)
     if status.claims:

@@ -3,5 +3,6 @@
 from tasks.approvals import approve
 from tasks.operations import correct, resend
 from tasks.releases import release
+from tasks.submitting import deliver_anew
 
-__all__ = ["approve", "correct", "release", "resend"]
+__all__ = ["approve", "correct", "deliver_anew", "release", "resend"]

@@ -4,11 +4,19 @@ Started by the calendar (`infra/prefect.yaml`) or by `rpmclaims month-end`. Ever
 step in `tasks`; this page only says in which order.
 """
 
-from prefect import flow
+from typing import Any
+
+from prefect import Flow, flow
+from prefect.client.schemas import FlowRun, State
 
 from flows.story import every, measured, run_name, runner
 from schemas.shards import Arrivals, MonthSummary, gather
-from tasks import filing, steps
+from tasks import filing, judging, publishing, screening, settling
+
+
+def broken_off(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Note that a run did not come to its end: a hook of the flow."""
+    filing.remember_failure(str(flow_run.id))
 
 
 @flow(
@@ -18,7 +26,8 @@ from tasks import filing, steps
     persist_result=False,
     validate_parameters=True,
     on_completion=[measured],
-    on_failure=[measured],
+    on_failure=[broken_off, measured],
+    on_crashed=[broken_off],
 )
 def month_end(
     month: str | None,
@@ -38,27 +47,30 @@ def month_end(
         full_check: Let the second judge read every claim, not one of every shape.
         zone: The time zone (IANA) in whose calendar the previous month is meant.
     """
-    run = steps.open_month(month, source, output, dry_run, zone)
-    manifest = steps.pin_month(run)
-    snapshot = steps.screen_snapshot(run, manifest)
-    entries = every(steps.screen_entries, steps.entry_batches(manifest), run, snapshot)
-    readings = every(steps.screen_readings, steps.reading_batches(manifest), run, snapshot)
+    run = screening.open_month(month, source, output, dry_run, zone)
+    if not dry_run:
+        filing.remember_run(run)
+    manifest = screening.pin_month(run)
+    snapshot = screening.screen_snapshot(run, manifest)
+    entries = every(screening.screen_entries, screening.entry_batches(manifest), run, snapshot)
+    readings = every(screening.screen_readings, screening.reading_batches(manifest), run, snapshot)
 
     parts = gather(batch.shards for batch in entries)
     refused = gather(batch.rejected for batch in entries)
-    settled = every(steps.settle_entries, sorted(parts.keys() | refused.keys()), run, parts, refused)
+    numbers = sorted(parts.keys() | refused.keys())
+    settled = every(settling.settle_entries, numbers, run, parts, refused, snapshot)
     staff = gather(part.shards for part in settled)
-    untangled = every(steps.untangle_staff, sorted(staff), run, staff, snapshot)
+    untangled = every(settling.untangle_staff, sorted(staff), run, staff, snapshot)
 
-    buckets = steps.buckets_of(snapshot, untangled, readings)
-    billed = every(steps.bill_bucket, buckets, run)
+    buckets = settling.buckets_of(snapshot, untangled, readings)
+    billed = every(judging.bill_bucket, buckets, run)
     arrivals = Arrivals(snapshot=snapshot, entries=entries, readings=readings, settled=settled)
-    steps.check_totals(arrivals, billed)
+    judging.check_totals(arrivals, billed)
     if dry_run:
-        return filing.preview(run, arrivals, billed)
+        return publishing.preview(run, arrivals, billed)
 
-    filing.remember_run(run)
+    filing.register_input(run, manifest, arrivals)
     registered = [filing.register_bucket(bucket, run) for bucket in billed]
     interchanges = filing.allocate(run, registered)
     files = every(filing.file_interchange, interchanges, run, snapshot, billed, full_check)
-    return filing.publish(run, manifest, arrivals, billed, registered, files)
+    return publishing.publish(run, manifest, arrivals, billed, registered, files)

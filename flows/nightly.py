@@ -23,6 +23,7 @@ from tasks import keeping
 def nightly() -> NightlySummary | State[NightlySummary]:
     """Read the kept files back, renew the worklist, and look for months and runs that are missing."""
     verified = every(keeping.verify_month, keeping.months_to_verify())
+    keeping.sweep_outputs()
     items = keeping.refresh_worklist()
     summary = keeping.report_night(verified, items)
     troubles = [f"{file.uri}: {file.what}." for file in summary.broken]

@@ -17,6 +17,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import Scheduled
 
 from schemas.errors import Refused
+from tasks.filing import is_overtaken
 
 LOOKED_AT = 100  # of the latest runs
 
@@ -48,6 +49,11 @@ def _named(client: SyncPrefectClient, run: str) -> FlowRun:
         raise Refused(f"There is no run {run}; leave the id out to retry the latest that failed.") from None
     if found.state is not None and found.state.is_completed():
         raise Refused(f"The run {found.name} ({run}) is complete: there is nothing to retry.")
+    if is_overtaken(str(found.id)):
+        raise Refused(
+            f"A later run has taken the place of {found.name} ({run}), so nothing was changed and there is "
+            "nothing to retry. To bill what has arrived since, run the month-end again."
+        )
     return found
 
 
@@ -57,13 +63,16 @@ def _latest_unfinished(client: SyncPrefectClient) -> FlowRun:
     A run that was killed is still called running: nobody was left to say otherwise. Should it be alive
     after all, the ledger keeps the two from doing anything twice.
     """
-    succeeded: set[str] = set()
+    succeeded: set[tuple[object, ...]] = set()
     for found in client.read_flow_runs(limit=LOOKED_AT, sort=FlowRunSort.START_TIME_DESC):
-        if found.state is None or found.start_time is None or found.name in succeeded:
+        given = found.parameters
+        like = (found.name, given.get("output"), given.get("dry_run"))
+        if found.state is None or found.start_time is None or like in succeeded:
             continue
-        if not found.state.is_completed():
+        if found.state.is_completed():
+            succeeded.add(like)
+        elif not is_overtaken(str(found.id)):
             return found
-        succeeded.add(found.name)
     raise Refused("No run has failed, so there is nothing to retry.")
 
 

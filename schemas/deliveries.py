@@ -33,13 +33,13 @@ class OutgoingFile(Record):
 
 
 class Delivery(Record):
-    """What became of one file: delivered now, found delivered, or kept back for a reason."""
+    """What became of one file: delivered now, found delivered, kept back, or nobody can tell any more."""
 
     file_name: str
     receiver_id: str
     claim_count: int
     total_cents: int
-    outcome: Literal["delivered", "was_there", "kept_back"]
+    outcome: Literal["delivered", "was_there", "kept_back", "unknown"]
     uri: str | None = None
     reason: str | None = None
 

@@ -16,10 +16,15 @@ class RunSeen(Record):
 
     month: str
     output: str
-    state: str  # running, done or failed; running also where the power failed
+    state: str  # running, done or failed; running also where the power failed, and then soon silent
     started_at: datetime
     started_by: str | None
     finished_at: datetime | None
+    seen_at: datetime | None = None  # its last sign of life, by the real clock
+    # Whether it gives no sign of life any more, and is not said to have ended.
+    is_silent: bool = False
+    # Whether a later run of the month, to whatever output, came to its end.
+    is_overtaken: bool = False
     # Whether this or an earlier run of it came to its end.
     is_billed: bool
 

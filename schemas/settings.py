@@ -109,6 +109,11 @@ class Settings(BaseSettings):
             object.__setattr__(self, "ledger_url", url)
         return self
 
+    @property
+    def previews(self) -> Path:
+        """Say where previews keep their frames while they run."""
+        return self.home.resolve() / "previews"
+
     def clock(self) -> datetime:
         """Return the instant to stamp on records, in UTC: the real one unless `now` stops it."""
         return (self.now or datetime.now(UTC)).astimezone(UTC)

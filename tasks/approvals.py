@@ -19,8 +19,9 @@ from schemas.errors import Refused
 from schemas.settings import Settings, load_settings
 from tasks import database
 from tasks.claim_states import INTERCHANGE, TABLES
-from tasks.ledger import MONTH_RUN, Ledger
+from tasks.ledger import Ledger
 from tasks.months import first_day
+from tasks.runs import MONTH_RUN
 from tasks.storage import storage_at
 
 APPROVAL: Final = TABLES["approval"]
@@ -62,7 +63,13 @@ def month_of_files(ledger: Ledger, month: date, output: str | None) -> MonthOfFi
     """
     with database.reading(ledger.engine) as connection:
         found = connection.execute(
-            sa.select(MONTH_RUN).where(MONTH_RUN.c.month == month).order_by(MONTH_RUN.c.started_at)
+            sa.select(MONTH_RUN)
+            # A run that broke off before it registered anything has changed nothing.
+            .where(
+                MONTH_RUN.c.month == month,
+                MONTH_RUN.c.manifest_sha256.is_not(None) | (MONTH_RUN.c.state == "done"),
+            )
+            .order_by(MONTH_RUN.c.started_at)
         ).mappings()
         runs = [{**run, "place": storage_at(run["output"]).uri} for run in found]
         place = storage_at(output).uri if output is not None else _only_place(runs, month)

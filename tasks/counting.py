@@ -15,7 +15,8 @@ from schemas.ledger import ACCEPTED, ADJUDICATED, RECEIVED, REJECTED
 from schemas.ledger_answers import CLAIM_ACCOUNTS
 from schemas.operations import ClaimsSeen, FilesSeen, RunSeen, Waiting
 from tasks.claim_states import CLAIM, INTERCHANGE, TABLES
-from tasks.ledger import CORRECTION, MONTH_RUN
+from tasks.ledger import CORRECTION
+from tasks.runs import MONTH_RUN, is_silent
 
 INBOUND_FILE: Final = TABLES["inbound_file"]
 ANSWER: Final = TABLES["answer"]
@@ -37,18 +38,26 @@ class Facts:
 
     def runs(self) -> list[RunSeen]:
         """Give the newest run of every month and output, newest month first."""
-        names = ("month", "output", "state", "started_at", "started_by", "finished_at")
+        names = ("month", "output", "state", "started_at", "started_by", "seen_at", "finished_at")
         of_one = (MONTH_RUN.c.month, MONTH_RUN.c.output)
         newest_first = (MONTH_RUN.c.started_at.desc(), MONTH_RUN.c.run_id)
         ended = sa.case((MONTH_RUN.c.state == "done", 1), else_=0)
+        later = MONTH_RUN.alias("later")
+        is_overtaken = sa.exists().where(
+            *(later.c[name] == MONTH_RUN.c[name] for name in ("month", "source")),
+            later.c.started_at > MONTH_RUN.c.started_at,
+            later.c.state == "done",
+        )
         numbered = sa.select(
             *(MONTH_RUN.c[name] for name in names),
             sa.func.row_number().over(partition_by=of_one, order_by=newest_first).label("place"),
             sa.func.max(ended).over(partition_by=of_one).label("is_billed"),
+            is_overtaken.label("is_overtaken"),
         ).subquery()
-        asked = sa.select(*(numbered.c[name] for name in (*names, "is_billed"))).where(numbered.c.place == 1)
+        told = (numbered.c[name] for name in (*names, "is_billed", "is_overtaken"))
+        asked = sa.select(*told).where(numbered.c.place == 1)
         found = self._ask(asked.order_by(numbered.c.month.desc(), numbered.c.started_at.desc()))
-        return [RunSeen(**{**row, "month": f"{row['month']:%Y-%m}"}) for row in found]
+        return [_run_seen(row) for row in found]
 
     def files_out(self) -> list[FilesSeen]:
         """Count the claim files by month and state; those taken back are of no interest."""
@@ -137,6 +146,12 @@ class Facts:
         )
         found: datetime | None = self.connection.execute(asked).scalar_one()
         return found
+
+
+def _run_seen(row: sa.RowMapping) -> RunSeen:
+    """Tell of one run, and whether it still gives signs of life."""
+    silent = row["state"] == "running" and is_silent(row["seen_at"] or row["started_at"])
+    return RunSeen(**{**row, "month": f"{row['month']:%Y-%m}", "is_silent": silent})
 
 
 def _sum(amount: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

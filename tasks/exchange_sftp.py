@@ -2,7 +2,7 @@
 
 The server must show the one host key that `RPMCLAIMS_SFTP_HOST_KEY` names: it is never learned from the
 server. The password or the private key is read from a file, so that neither stands in an address or an
-environment. A file is uploaded under a name nobody takes and gets its own by a rename that replaces nothing.
+environment. A draft is a file under a name nobody takes; a rename that replaces nothing delivers it.
 """
 
 import asyncio
@@ -44,34 +44,47 @@ class SftpMailbox(Mailbox):
 
         return self._run(name, read)
 
-    def _create(self, name: str, data: bytes) -> bool:
-        async def create(client: asyncssh.SFTPClient) -> bool:
-            target = self._path(name)
-            if await client.exists(target):
+    def withdraw(self, draft: str, name: str) -> bool:
+        """Take a draft away for good."""
+
+        async def remove(client: asyncssh.SFTPClient) -> bool:
+            try:
+                await client.remove(self._path(draft))
+            except (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath):
                 return False
+            return True
+
+        return self._run(name, remove)
+
+    def _upload(self, name: str, data: bytes) -> str:
+        draft = f".{name}.{token_hex(4)}.part"
+
+        async def upload(client: asyncssh.SFTPClient) -> None:
+            async with client.open(self._path(draft), "wb") as file:
+                await file.write(data)
+            if await client.getsize(self._path(draft)) != len(data):
+                raise asyncssh.SFTPConnectionLost("the upload was cut short")
+
+        self._run(name, upload)
+        return draft
+
+    def _give_name(self, draft: str, name: str) -> bool:
+        async def rename(client: asyncssh.SFTPClient) -> bool:
             is_new = True
             try:
-                await self._upload(client, data, self._path(f".{name}.{token_hex(4)}.part"), target)
+                await client.rename(self._path(draft), self._path(name))
             except asyncssh.SFTPError:
                 # Servers say in many ways that a name is taken; that it is can be seen.
-                if not await client.exists(target):
+                if await client.exists(self._path(draft)) and not await client.exists(self._path(name)):
                     raise
                 is_new = False
-            # What an upload that broke off left behind, ours or a racer's, is of no use any more.
+            # What a sender who was killed, or a racer, left behind is of no use any more.
             with suppress(asyncssh.SFTPNoSuchFile):
-                for draft in await client.glob(self._path(f".{name}.*.part")):
-                    await client.remove(draft)
+                for left in await client.glob(self._path(f".{name}.*.part")):
+                    await client.remove(left)
             return is_new
 
-        return self._run(name, create)
-
-    async def _upload(self, client: asyncssh.SFTPClient, data: bytes, draft: str, target: str) -> None:
-        """Write under a name nobody takes, and give the whole file its own, which replaces nothing."""
-        async with client.open(draft, "wb") as file:
-            await file.write(data)
-        if await client.getsize(draft) != len(data):
-            raise asyncssh.SFTPConnectionLost("the upload was cut short")
-        await client.rename(draft, target)
+        return self._run(name, rename)
 
     def _look(self) -> list[StoredObject]:
         async def look(client: asyncssh.SFTPClient) -> list[StoredObject]:

@@ -4,6 +4,7 @@
 only what must be remembered so that a number is never used twice and a file never sent twice.
 """
 
+import json
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -11,10 +12,11 @@ import polars as pl
 import sqlalchemy as sa
 
 from schemas.ledger import BUILT, SENT
-from tasks.claim_states import CLAIM, INTERCHANGE, TABLES, instant, move
+from tasks.claim_states import CLAIM, INTERCHANGE, TABLES, append_events, instant, move
 from tasks.database import LedgerError, insert, query, staged, upsert
 
 CONTROL_NUMBER: Final = TABLES["control_number"]
+MISSING: Final = "missing_since"  # in a receipt: the delivery broke off, and the file is not to be seen
 GROUP: Final = ("submitter_id", "receiver_id", "usage")
 
 
@@ -137,14 +139,53 @@ def record_written(
     return True
 
 
-def record_sending(connection: sa.Connection, interchange_id: int) -> bool:
-    """Claim a written file for sending; False if it has been claimed or sent before."""
+def record_sending(
+    connection: sa.Connection, interchange_id: int, *, outbox: str = "", draft: str = ""
+) -> bool:
+    """Note, before a file gets its name in an outbox, as which draft it lies there; False if noted before."""
     state = _state(connection, interchange_id)
-    if state in ("sending", "sent"):
-        return False
-    if state != "written":
+    if state not in ("written", "sending"):
         raise LedgerError(f"interchange {interchange_id} is {state}; only a written one can be sent.")
-    _set(connection, interchange_id, state="sending")
+    _set(connection, interchange_id, state="sending", receipt={"outbox": outbox, "draft": draft})
+    return state == "written"
+
+
+def record_missing(connection: sa.Connection, interchange_id: int, *, at: datetime) -> None:
+    """Note since when nobody can tell whether a file was delivered."""
+    state, known = delivery(connection, interchange_id)
+    if state == "sending":
+        _set(connection, interchange_id, receipt={MISSING: at.isoformat(), **known})
+
+
+def delivery(connection: sa.Connection, interchange_id: int) -> tuple[str, dict[str, Any]]:
+    """Return how far a file has come, and what is known of its delivery."""
+    asked = sa.select(INTERCHANGE.c.state, INTERCHANGE.c.receipt).where(INTERCHANGE.c.id == interchange_id)
+    state, known = connection.execute(asked).one()
+    # What a frame wrote is text in a JSON column.
+    return str(state), dict(json.loads(known) if isinstance(known, str) else known)
+
+
+def deliver_anew(connection: sa.Connection, file_name: str, *, by: str, why: str, at: datetime) -> bool:
+    """Let a file that is missing be delivered once more; False if it is not, and nothing is changed."""
+    asked = sa.select(INTERCHANGE.c.id).where(INTERCHANGE.c.file_name == file_name)
+    interchange_id = connection.execute(asked).scalar()
+    if interchange_id is None or MISSING not in delivery(connection, interchange_id)[1]:
+        return False
+    members = query(
+        connection,
+        sa.select(CLAIM.c.id, CLAIM.c.claim_number, CLAIM.c.state.label("from_state")).where(
+            CLAIM.c.interchange_id == interchange_id
+        ),
+    )
+    events = members.select(
+        "id",
+        "from_state",
+        dedupe_key=pl.format("deliver-anew:{}:{}", "claim_number", pl.lit(at.isoformat())),
+        to_state="from_state",
+        data=pl.lit(json.dumps({"why": why, "file": file_name})),
+    )
+    append_events(connection, events, actor=by, at=at)
+    _set(connection, interchange_id, state="written", receipt={})
     return True
 
 

@@ -1,7 +1,8 @@
 """Keeping: whether the files we must be able to show are still there, byte for byte as the ledger knows them.
 
 The nightly check calls these steps month by month: claim files, the evidence that funds their claims, and the
-answers as they came. A file is read whole and never changed; mending is a person's decision.
+answers as they came. A file is read whole and never changed; mending is a person's decision. What killed runs
+left behind where they worked goes the same night (`tasks.sweeping`).
 """
 
 import hashlib
@@ -16,9 +17,12 @@ from schemas.settings import load_settings
 from tasks import database, worklist
 from tasks.claim_states import CLAIM, INTERCHANGE, TABLES
 from tasks.filing import open_ledger
+from tasks.ledger import Ledger
+from tasks.reference import reference
+from tasks.runs import MONTH_RUN
 from tasks.step import LOG, step
-from tasks.steps import reference
 from tasks.storage import NotFound, storage_at
+from tasks.sweeping import sweep, sweep_previews
 from tasks.watching import look
 
 INBOUND_FILE: Final = TABLES["inbound_file"]
@@ -89,6 +93,27 @@ def _fault(uri: str, sha256: str) -> str | None:
     except OutsideFailed as failure:
         return f"it cannot be read: {failure}"
     return None if digest.hexdigest() == sha256 else "its content is not what the ledger knows"
+
+
+@step("sweep-outputs")
+def sweep_outputs() -> int:
+    """Remove what killed runs left behind in every output, and count it."""
+    sweep_previews()
+    with open_ledger() as ledger:
+        with database.reading(ledger.engine) as connection:
+            outputs = connection.execute(sa.select(MONTH_RUN.c.output).distinct()).scalars().all()
+        swept = sum(_swept(ledger, output) for output in outputs)
+    LOG.info("%d leftovers of killed runs removed", swept)
+    return swept
+
+
+def _swept(ledger: Ledger, output: str) -> int:
+    """Sweep one output; one that cannot be reached any more is no reason to stop."""
+    try:
+        return sweep(ledger, output)
+    except OutsideFailed as failure:
+        LOG.warning("%s was not swept: %s", output, failure)
+        return 0
 
 
 @step("refresh-worklist")

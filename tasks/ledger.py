@@ -2,9 +2,12 @@
 
 The flows' tasks call it; frames go in and frames come out. Each method is one transaction: all of it
 or none. How a table is reached is `tasks.database`, what a registration decides `tasks.registration`,
-how files are numbered `tasks.interchanges`, how a claim moves `tasks.claim_states`.
+how files are numbered `tasks.interchanges`, how a claim moves `tasks.claim_states`, which run may
+write `tasks.runs`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from types import TracebackType
 from typing import Any, Final, Self
@@ -13,7 +16,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from schemas.crashpoints import crashpoint
-from tasks import claim_states, database, interchanges, registration
+from tasks import claim_states, database, interchanges, registration, runs
 from tasks.claim_states import CLAIM, INTERCHANGE, TABLES, VOIDING
 from tasks.database import LedgerError, query
 from tasks.registration import CLAIM_LINE, Registration
@@ -21,8 +24,6 @@ from tasks.registration import CLAIM_LINE, Registration
 __all__ = ["LINES_COLUMNS", "Ledger", "LedgerError", "Registration"]
 
 CORRECTION: Final = TABLES["correction"]
-MONTH_RUN: Final = TABLES["month_run"]
-SOURCE_PIN: Final = TABLES["source_pin"]
 
 # lines.csv, in its order: what stands on the claim, and what on the line.
 LINES_COLUMNS: Final = (
@@ -35,9 +36,14 @@ LINES_COLUMNS: Final = (
 class Ledger:
     """One ledger, by its database URL; safe to use from many threads and many processes at once."""
 
-    def __init__(self, url: str) -> None:
-        """Open it; nothing is read or created until a method asks, save a SQLite file's folder."""
+    def __init__(self, url: str, *, run_id: str | None = None) -> None:
+        """Open it; nothing is read or created until a method asks, save a SQLite file's folder.
+
+        Args:
+            run_id: The month-end that writes; none of its writes happens once it is overtaken.
+        """
         self.engine: Final = database.connect(url)
+        self._run_id: Final = run_id
 
     def __enter__(self) -> Self:
         """Use it for a block."""
@@ -53,6 +59,14 @@ class Ledger:
         """Close its connections."""
         self.engine.dispose()
 
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        """Hold the writer's place for one transaction, if whoever writes still may."""
+        with database.writing(self.engine) as connection:
+            if self._run_id is not None:
+                runs.vouch(connection, self._run_id)
+            yield connection
+
     def upgrade(self) -> None:
         """Bring the tables up to date; safe when several processes start at once."""
         database.upgrade(self.engine)
@@ -62,45 +76,42 @@ class Ledger:
     def record_run(
         self, run_id: str, *, month: date, source: str, output: str, at: datetime, by: str | None = None
     ) -> None:
-        """Remember that a run started; a retry of the same run adds nothing."""
+        """Remember that a run starts, after every run of its month and source; a retry adds nothing."""
         with database.writing(self.engine) as connection:
-            started = database.upsert(connection, MONTH_RUN).values(
-                run_id=run_id,
-                month=month,
-                source=source,
-                output=output,
-                started_at=at,
-                started_by=by,
-                state="running",
-                summary={},
-            )
-            connection.execute(started.on_conflict_do_nothing(index_elements=["run_id"]))
+            runs.record(connection, run_id, month=month, source=source, output=output, at=at, by=by)
+
+    def vouch(self) -> None:
+        """Note that the run lives; stop it where it no longer speaks for its month: see `tasks.runs`."""
+        with self._writing():
+            pass
 
     def record_pins(self, run_id: str, manifest_sha256: str, pins: pl.DataFrame) -> None:
-        """Remember what a run reads: dataset, key, version, size, sha256 of every source object."""
-        rows = pins.select(
-            "dataset", "key", "version", "size", "sha256", manifest_sha256=pl.lit(manifest_sha256)
-        )
-        with database.writing(self.engine) as connection:
-            known = query(
-                connection,
-                sa.select(SOURCE_PIN.c.key).where(SOURCE_PIN.c.manifest_sha256 == manifest_sha256),
-            )
-            database.insert(connection, SOURCE_PIN, rows.join(known, on="key", how="anti"))
-            self._set_run(connection, run_id, manifest_sha256=manifest_sha256)
+        """Remember what a run has read: dataset, key, version, size, sha256 of every source object.
 
-    def finish_run(self, run_id: str, *, state: str, summary: dict[str, Any], at: datetime) -> None:
-        """Remember how a run ended: `done` or `failed`, and its control totals."""
+        From now on no earlier run that read anything else may write.
+        """
         with database.writing(self.engine) as connection:
-            self._set_run(connection, run_id, state=state, summary=summary, finished_at=at)
+            runs.record_pins(connection, run_id, manifest_sha256, pins)
 
-    def _set_run(self, connection: sa.Connection, run_id: str, **values: Any) -> None:
-        """Write a run's columns."""
-        changed = connection.execute(
-            sa.update(MONTH_RUN).where(MONTH_RUN.c.run_id == run_id).values(**values)
-        )
-        if changed.rowcount != 1:
-            raise LedgerError(f"there is no run {run_id}; record it first.")
+    def finish_run(self, run_id: str, *, summary: dict[str, Any], at: datetime) -> None:
+        """Remember that a run came to its end, and its control totals."""
+        with self._writing() as connection:
+            runs.finish(connection, run_id, summary=summary, at=at)
+
+    def summary_of(self, run_id: str) -> dict[str, Any] | None:
+        """Return the totals of a run that is done; None of any other."""
+        with database.reading(self.engine) as connection:
+            return runs.summary_of(connection, run_id)
+
+    def is_overtaken(self, run_id: str) -> bool:
+        """Tell whether a later run has taken a run's place; the runs of other flows are never here."""
+        with database.reading(self.engine) as connection:
+            return runs.is_overtaken(connection, run_id)
+
+    def fail_run(self, run_id: str, *, at: datetime) -> None:
+        """Remember that a run broke off, if it was under way."""
+        with database.writing(self.engine) as connection:
+            runs.fail(connection, run_id, at=at)
 
     # Claims
 
@@ -117,7 +128,7 @@ class Ledger:
         Raises:
             ControlBreak: If claims and lines do not add up, or a claim number comes twice.
         """
-        with database.writing(self.engine) as connection:
+        with self._writing() as connection:
             registered = registration.register(connection, claims, lines, month=month, source=source, at=at)
             crashpoint("claims not committed")
             return registered
@@ -133,7 +144,7 @@ class Ledger:
         Returns:
             claim_number and outcome: `void` (never sent, or rejected) or `corrected` (sent: on the worklist).
         """
-        with database.writing(self.engine) as connection:
+        with self._writing() as connection:
             return registration.withdraw_missing(connection, claim_numbers, month=month, source=source, at=at)
 
     def transition(
@@ -148,7 +159,7 @@ class Ledger:
         Returns:
             claim_number, outcome (moved, repeated, refused, unknown), from_state: one row per claim.
         """
-        with database.writing(self.engine) as connection:
+        with self._writing() as connection:
             return claim_states.transition(connection, claim_numbers, to, actor=actor, dedupe=dedupe, at=at)
 
     def month_claims(self, month: date, source: str | None = None) -> pl.DataFrame:
@@ -185,7 +196,7 @@ class Ledger:
         Returns:
             The month's files of this source that are not void; see `month_interchanges`.
         """
-        with database.writing(self.engine) as connection:
+        with self._writing() as connection:
             interchanges.allocate(connection, month=month, source=source, max_claims=max_claims, at=at)
             crashpoint("numbers not committed")
             return interchanges.listed(connection, month=month, source=source)
@@ -240,23 +251,36 @@ class Ledger:
         Raises:
             LedgerError: If the file is void, or was sent with other bytes.
         """
-        with database.writing(self.engine) as connection:
+        with self._writing() as connection:
             return interchanges.record_written(connection, interchange_id, uri=uri, sha256=sha256, size=size)
 
-    def is_sent(self, interchange_id: int) -> bool:
-        """Tell whether a file has left with a receipt."""
+    def delivery(self, interchange_id: int) -> tuple[str, dict[str, Any]]:
+        """Return how far a file has come, and what is known of its delivery."""
         with database.reading(self.engine) as connection:
-            state = sa.select(INTERCHANGE.c.state).where(INTERCHANGE.c.id == interchange_id)
-            return bool(connection.execute(state).scalar_one() == "sent")
+            return interchanges.delivery(connection, interchange_id)
 
-    def record_sending(self, interchange_id: int) -> bool:
-        """Claim a written file for sending; False if someone did before: then look, do not resend."""
-        with database.writing(self.engine) as connection:
-            return interchanges.record_sending(connection, interchange_id)
+    def record_sending(self, interchange_id: int, *, outbox: str = "", draft: str = "") -> bool:
+        """Note, before a file gets its name in an outbox, as which draft it lies there.
+
+        Returns:
+            False if that was noted before: then look, do not resend.
+        """
+        with self._writing() as connection:
+            return interchanges.record_sending(connection, interchange_id, outbox=outbox, draft=draft)
+
+    def record_missing(self, interchange_id: int, *, at: datetime) -> None:
+        """Note that nobody can tell any more whether a file was delivered."""
+        with self._writing() as connection:
+            interchanges.record_missing(connection, interchange_id, at=at)
+
+    def deliver_anew(self, file_name: str, *, by: str, why: str, at: datetime) -> bool:
+        """Let a file whose delivery is unknown be delivered once more; False if it is none such."""
+        with self._writing() as connection:
+            return interchanges.deliver_anew(connection, file_name, by=by, why=why, at=at)
 
     def record_sent(self, interchange_id: int, *, receipt: dict[str, Any], at: datetime) -> bool:
         """Remember the receipt and move the file's claims to `sent`; False if that was done before."""
-        with database.writing(self.engine) as connection:
+        with self._writing() as connection:
             is_first = interchanges.record_sent(connection, interchange_id, receipt=receipt, at=at)
             crashpoint("receipt not committed")
             return is_first

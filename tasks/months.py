@@ -39,3 +39,8 @@ def service_month(month: str | None, zone: str) -> date:
     except (ZoneInfoNotFoundError, ValueError):
         raise Refused(f"A time zone is written like America/New_York; {zone!r} is not one.") from None
     return (today.replace(day=1) - timedelta(days=1)).replace(day=1)
+
+
+def month_after(first: date) -> date:
+    """Give the first day of the next month."""
+    return (first + timedelta(days=32)).replace(day=1)

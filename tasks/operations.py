@@ -27,7 +27,7 @@ from tasks.approvals import signature
 from tasks.claim_states import CLAIM, KEY, REPLACEMENT, TABLES, VOIDING
 from tasks.filing import open_ledger
 from tasks.ledger import CORRECTION
-from tasks.steps import reference
+from tasks.reference import reference
 from tasks.versions import CLAIM_LINE, succeed
 
 REMITTANCE_CLAIM: Final = TABLES["remittance_claim"]

@@ -13,7 +13,16 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
-from schemas.outputs import HOLDS, LINES, QUARANTINE, HoldsFile, LinesFile, QuarantineFile, columns_of
+from schemas.outputs import (
+    HOLDS,
+    LINES,
+    QUARANTINE,
+    HoldsFile,
+    LinesFile,
+    QuarantineFile,
+    SupplyLeftOutFile,
+    columns_of,
+)
 from tasks.storage import Storage
 
 # Excel and LibreOffice run a cell as a formula when it begins like this, in full width too.
@@ -28,6 +37,14 @@ def write_lines(lines: pl.DataFrame | pl.LazyFrame, storage: Storage, key: str =
 def write_holds(holds: pl.DataFrame | pl.LazyFrame, storage: Storage, key: str = "holds.csv") -> None:
     """Write one row per patient and reason."""
     _write_csv(holds, HoldsFile, HOLDS[:2], storage, key)
+
+
+def write_supply_left_out(periods: pl.DataFrame, storage: Storage, key: str = "supply_left_out.csv") -> None:
+    """Write one row per device period and reason; of none, no file stays."""
+    if not periods.is_empty():
+        _write_csv(periods, SupplyLeftOutFile, columns_of(SupplyLeftOutFile), storage, key)
+    elif storage.exists(key):
+        storage.delete(key)
 
 
 def write_quarantine(

@@ -7,7 +7,7 @@ is done. Files a person keeps are written by `tasks.outputs`, not here.
 import hashlib
 import io
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import polars as pl
@@ -31,10 +31,12 @@ def load(address: Address) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(storage_at(folder).read(name)))
 
 
-def load_all(addresses: Sequence[Address]) -> pl.DataFrame:
-    """Read several frames of one shape as one, in their order; no address gives an empty frame."""
+def load_all(addresses: Sequence[Address], schema: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    """Read several frames of one shape as one, in their order; of none, an empty one."""
+    if not addresses:
+        return pl.DataFrame(schema=schema)
     # In one chunk: Polars 2.1 panics when it formats filtered columns that have empty chunks.
-    return pl.concat([load(address) for address in addresses], rechunk=True) if addresses else pl.DataFrame()
+    return pl.concat([load(address) for address in addresses], rechunk=True)
 
 
 def split(frame: pl.DataFrame, key: str, shards: int, folder: str, name: str) -> dict[int, list[Address]]:
@@ -62,3 +64,11 @@ def remove_stage(folder: str) -> None:
         return
     for stored in storage.list(""):
         storage.delete(stored.key)
+
+
+def stages_in(folder: str) -> list[str]:
+    """List the runs whose frames lie in a folder, as `<month>/<run>`."""
+    storage = storage_at(folder)
+    if isinstance(storage, LocalFolder):
+        return sorted(f"{path.parent.name}/{path.name}" for path in storage.root.glob("*/*"))
+    return sorted({"/".join(stored.key.split("/")[:2]) for stored in storage.list("")})

@@ -185,6 +185,36 @@ class LocalFolder(Storage):
         with _told(self.uri_of(key)):
             return self._path(key).is_file()
 
+    def rename_new(self, key: str, new: str) -> bool:
+        """Give an object another name; False where that is taken, or where there is no such object."""
+        with _told(self.uri_of(new)):
+            old = self._path(key)
+            # For a moment the file has two names; should we die then, the old one must not look untouched.
+            going = old.with_name(f"{old.name}.going")
+            try:
+                old.rename(going)
+            except FileNotFoundError:
+                return False
+            try:
+                os.link(going, self._path(new))
+            except FileExistsError:
+                going.unlink()
+                return False
+            except OSError:
+                going.rename(old)
+                raise
+            going.unlink()
+            _sync_folder(old.parent)
+            return True
+
+    def take_away(self, pattern: str) -> bool:
+        """Remove the files of this folder that a pattern names, drafts too; False if there is none."""
+        with _told(self.uri_of(pattern)):
+            found = list(self.root.glob(pattern))
+            for path in found:
+                path.unlink(missing_ok=True)
+            return bool(found)
+
     def _path(self, key: str) -> Path:
         path = self.root / key
         if ".." in Path(key).parts or Path(key).is_absolute():

@@ -4,7 +4,7 @@ The standard AWS environment decides endpoint, region and credentials. Only `tas
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,8 @@ from tasks.storage import (
 )
 
 _CHUNK: Final = 4 * 1024 * 1024
+_PART: Final = 16 * 1024 * 1024  # every part but the last must have 5 MiB or more
+_NO_UPLOAD: Final = "NoSuchUpload"
 CONNECT_SECONDS: Final = 5
 READ_SECONDS: Final = 60
 _MISSING: Final = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "404", "NotFound"}
@@ -104,6 +106,69 @@ class S3Prefix(Storage):
             raise self._ours(key, error) from error
         return True
 
+    def start_upload(self, key: str, data: bytes) -> str:
+        """Upload an object in parts and leave it incomplete, which shows nothing; return the upload's id."""
+        with self._told(key):
+            upload = self._client.create_multipart_upload(**self._at(key))["UploadId"]
+            for number, start in enumerate(range(0, len(data), _PART), start=1):
+                part = {"UploadId": upload, "PartNumber": number, "Body": data[start : start + _PART]}
+                self._client.upload_part(**self._at(key), **part)
+        return str(upload)
+
+    def complete_upload(self, key: str, upload: str) -> bool:
+        """Make an uploaded object appear; False where there is one already, or the upload is gone."""
+        parts = self._parts(key, upload)
+        if parts is None:
+            return False
+        asked = {**self._at(key), "UploadId": upload, "MultipartUpload": {"Parts": parts}}
+        try:
+            self._client.complete_multipart_upload(**asked, IfNoneMatch="*")
+        except boto.ClientError as error:
+            if _code(error) in _CHANGED or _code(error) == _NO_UPLOAD:
+                return False
+            if _code(error) != "NotImplemented":
+                raise self._ours(key, error) from error
+            # A server without conditional writes: look first; two at once may both succeed.
+            if self.exists(key):
+                return False
+            with self._told(key):
+                self._client.complete_multipart_upload(**asked)
+        except (boto.BotoCoreError, OSError) as error:
+            raise self._ours(key, error) from error
+        return True
+
+    def abort_upload(self, key: str, upload: str) -> bool:
+        """End an upload that was not completed; False if there is none such."""
+        if self._parts(key, upload) is None:
+            return False
+        with self._told(key):
+            try:
+                self._client.abort_multipart_upload(**self._at(key), UploadId=upload)
+            except boto.ClientError as error:
+                if _code(error) != _NO_UPLOAD:
+                    raise
+                return False
+        return True
+
+    def _parts(self, key: str, upload: str) -> Sequence[Mapping[str, Any]] | None:
+        """List the parts of an upload as its completion must name them; None if there is no such upload."""
+        with self._told(key):
+            pages = self._client.get_paginator("list_parts").paginate(**self._at(key), UploadId=upload)
+            try:
+                found = [part for page in pages for part in page.get("Parts", [])]
+            except boto.ClientError as error:
+                if _code(error) != _NO_UPLOAD:
+                    raise
+                return None
+        return [
+            {
+                name: value
+                for name, value in part.items()
+                if name.startswith(("PartNumber", "ETag", "Checksum"))
+            }
+            for part in found
+        ]
+
     def write_file(self, key: str, path: Path) -> None:
         """Write an object from a file of any size, replacing what is there."""
         with self._told(key), path.open("rb") as file:
@@ -169,7 +234,7 @@ def _code(error: Exception) -> str:
         return ""
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-    known = _MISSING | _DENIED | _CHANGED | _BUSY | {"NotImplemented", _CLOCK_IS_OFF}
+    known = _MISSING | _DENIED | _CHANGED | _BUSY | {"NotImplemented", _NO_UPLOAD, _CLOCK_IS_OFF}
     return code if code in known or status not in known else status
 
 

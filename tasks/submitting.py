@@ -1,8 +1,9 @@
 """Submitting: the claim files of a month, from the output to the clearinghouse's outbox, each once.
 
-The flow `submission` calls these steps. A file is claimed in the ledger (`sending`), delivered, and only with
-the receipt in hand is it `sent`, its claims with it. Whoever finds a file claimed and not sent looks into the
-outbox: `tasks.exchange` takes what lies there as delivered. How files are written is `tasks.filing`'s.
+The flow `submission` calls these steps. A file is uploaded as a draft, the draft is noted in the ledger
+(`sending`), it gets its name, and only with the receipt in hand is the file `sent`, its claims with it.
+A file that was noted and not sent goes again if its draft can be withdrawn, and is taken as delivered if it
+lies in the outbox. If neither is seen, the clearinghouse may have it: a person decides, or an answer does.
 """
 
 import hashlib
@@ -11,12 +12,13 @@ from collections.abc import Sequence
 import polars as pl
 
 from schemas.crashpoints import crashpoint
-from schemas.deliveries import Delivery, OutgoingFile, SubmissionPlan, SubmissionSummary
+from schemas.deliveries import Delivery, OutgoingFile, Receipt, SubmissionPlan, SubmissionSummary
 from schemas.errors import Refused
 from schemas.settings import Settings, load_settings
-from tasks.approvals import MonthOfFiles, month_of_files, why_approval_is_needed
+from tasks.approvals import MonthOfFiles, month_of_files, signature, why_approval_is_needed
 from tasks.exchange import mailbox_at
 from tasks.filing import open_ledger
+from tasks.ledger import Ledger, LedgerError
 from tasks.months import service_month
 from tasks.step import LOG, step
 from tasks.storage import NotFound, storage_at
@@ -106,19 +108,53 @@ def deliver_file(file: OutgoingFile, plan: SubmissionPlan) -> Delivery:
     Raises:
         Refused: If its bytes are not the ones that were checked, or another file bears its name outside.
     """
-    with open_ledger() as ledger, alone(ledger.engine):
-        if ledger.is_sent(file.interchange_id):
-            return _delivery(file, "was_there", None)
+    at = load_settings().clock()
+    with open_ledger() as ledger, alone(ledger.engine, "sending"):
+        state, known = ledger.delivery(file.interchange_id)
+        if state == "sent":
+            return _delivery(file, "was_there")
         data = _checked_bytes(file, plan)
-        ledger.record_sending(file.interchange_id)
-        crashpoint("sending marked")
-        receipt = mailbox_at(plan.outbox).deliver(file.file_name, data)
+        receipt = _deliver(ledger, file, plan, data, earlier=known if state == "sending" else None)
+        if receipt is None:
+            ledger.record_missing(file.interchange_id, at=at)
+            return _unknown(file, plan)
         crashpoint("file delivered")
-        ledger.record_sent(
-            file.interchange_id, receipt=receipt.model_dump(mode="json"), at=load_settings().clock()
-        )
+        ledger.record_sent(file.interchange_id, receipt=receipt.model_dump(mode="json"), at=at)
     LOG.info("%s: delivered, %d claims", file.file_name, file.claim_count)
     return _delivery(file, "was_there" if receipt.was_there else "delivered", receipt.uri)
+
+
+def _deliver(
+    ledger: Ledger, file: OutgoingFile, plan: SubmissionPlan, data: bytes, earlier: dict[str, str] | None
+) -> Receipt | None:
+    """Deliver a file, or find it delivered.
+
+    Args:
+        earlier: What is known of a delivery that broke off.
+
+    Returns:
+        None where it may have been delivered and is not to be seen.
+    """
+    if earlier is not None:
+        box, draft = mailbox_at(earlier.get("outbox") or plan.outbox), earlier.get("draft")
+        # In this order: what is withdrawn cannot become a file after we looked.
+        is_withdrawn = draft and box.withdraw(draft, file.file_name)
+        receipt = box.find(file.file_name, data)
+        if receipt or not is_withdrawn:
+            return receipt
+    box = mailbox_at(plan.outbox)
+
+    def announce(draft: str) -> None:
+        try:
+            ledger.record_sending(file.interchange_id, outbox=box.uri, draft=draft)
+        except LedgerError:
+            # Another run was quicker; where the note may have been taken, the draft must stay as its proof.
+            if ledger.delivery(file.interchange_id)[0] != "sending":
+                box.withdraw(draft, file.file_name)
+            raise
+        crashpoint("sending marked")
+
+    return box.deliver(file.file_name, data, announce)
 
 
 def _checked_bytes(file: OutgoingFile, plan: SubmissionPlan) -> bytes:
@@ -136,9 +172,41 @@ def _checked_bytes(file: OutgoingFile, plan: SubmissionPlan) -> bytes:
     return data
 
 
-def _delivery(file: OutgoingFile, outcome: str, uri: str | None) -> Delivery:
+def _delivery(
+    file: OutgoingFile, outcome: str, uri: str | None = None, reason: str | None = None
+) -> Delivery:
     known = file.model_dump(include=set(Delivery.model_fields))
-    return Delivery.model_validate({**known, "outcome": outcome, "uri": uri})
+    return Delivery.model_validate({**known, "outcome": outcome, "uri": uri, "reason": reason})
+
+
+def _unknown(file: OutgoingFile, plan: SubmissionPlan) -> Delivery:
+    """Say what a person must find out before this file leaves once more."""
+    return _delivery(
+        file,
+        "unknown",
+        reason="an earlier delivery broke off just as the file got its name, and it is not to be seen in "
+        "the outbox: the clearinghouse may have taken it. Ask there; any answer to it settles this. If they "
+        f"never had it: `rpmclaims submit --month {plan.month:%Y-%m} --output {plan.output} "
+        f"--resend {file.file_name} --by NAME --reason TEXT`",
+    )
+
+
+def deliver_anew(file_name: str, by: str | None, why: str | None) -> None:
+    """Let a file be delivered once more, on the word of somebody who asked the clearinghouse.
+
+    Raises:
+        Refused: If nobody doubts that it was delivered, or that it was not.
+    """
+    actor, reason = signature(by or ""), (why or "").strip()
+    if not reason:
+        raise Refused("Say what the clearinghouse said: --reason TEXT. It stays with the claims.")
+    with open_ledger() as ledger, alone(ledger.engine, "sending"):
+        ledger.upgrade()
+        if not ledger.deliver_anew(file_name, by=actor, why=reason, at=load_settings().clock()):
+            raise Refused(
+                f"{file_name} is not a file whose delivery is unknown, so nothing was changed. "
+                "`rpmclaims submit` without --resend delivers what has not left, and looks for what may have."
+            )
 
 
 def summarise(plan: SubmissionPlan, deliveries: Sequence[Delivery]) -> SubmissionSummary:
@@ -149,5 +217,6 @@ def summarise(plan: SubmissionPlan, deliveries: Sequence[Delivery]) -> Submissio
         deliveries=[*deliveries, *plan.kept_back],
         sent_before=plan.sent_before,
         waits_for=plan.waits_for,
-        needs_people=bool(plan.kept_back or plan.waits_for),
+        needs_people=bool(plan.kept_back or plan.waits_for)
+        or any(delivery.outcome == "unknown" for delivery in deliveries),
     )

@@ -46,7 +46,7 @@ def succeed(
     number = f"{claim['claim_number'][:STEM]}{VERSION_CHARACTERS[version]}"
     told = {"why": why, "by": by, "frequency": frequency}
     ended = pl.DataFrame([{name: claim[name] for name in ("id", "claim_number", "state", "state_version")}])
-    key = pl.format("{}:{}", pl.lit("succeeded"), "claim_number")
+    key = pl.format("succeeded:{}:{}", "claim_number", "state_version")
     data = pl.lit(json.dumps({**told, "by_claim": number}))
     move(connection, ended, REPLACED, actor=by, at=at, dedupe=key, data=data)
     own: dict[str, Any] = {

@@ -18,12 +18,13 @@ from schemas.settings import Settings, load_settings
 from tasks import database
 from tasks.approvals import MonthOfFiles, month_of_files, why_approval_is_needed
 from tasks.counting import Facts
+from tasks.interchanges import MISSING
 from tasks.ledger import Ledger
 from tasks.months import first_day
 from tasks.schedules import ServerSilent, schedules
 from tasks.telemetry import write_metrics
 
-# The largest month takes minutes; a run that began longer ago and has not ended was killed.
+# The largest month takes minutes; a run of a deployment that began longer ago was killed.
 RUNS_END_WITHIN: Final = timedelta(hours=6)
 # The schedule bills a month on the second day of the next; a day later it is missed.
 MONTH_END_BY_DAY: Final = 3
@@ -49,7 +50,7 @@ def look(ledger: Ledger, settings: Settings) -> Status:
         schedules=planned,
         waiting=[
             *missing_months(runs, at, settings.zone),
-            *_runs_without_end(runs, at),
+            *_runs_without_end(runs),
             *late,
             *_files_to_send(ledger, runs, settings),
             *people,
@@ -110,18 +111,25 @@ def _month_before(day: date) -> date:
     return day.replace(day=1) - timedelta(days=1)
 
 
-def _runs_without_end(runs: Iterable[RunSeen], at: datetime) -> list[Waiting]:
-    """List the newest runs that failed, or began so long ago that they cannot be working still."""
+def _runs_without_end(runs: Iterable[RunSeen]) -> list[Waiting]:
+    """List the newest runs that failed or were killed, unless a later one has done their work."""
     return [
         _operators(
             "run_without_end",
             f"run of {run.month} to {run.output}",
-            "It did not come to its end: `rpmclaims retry`, or run the same month-end again.",
-            since=run.started_at,
+            f"{_fate(run)}: `rpmclaims retry`, or run the same month-end again.",
+            since=run.seen_at or run.started_at,
         )
         for run in runs
-        if run.state == "failed" or (run.state == "running" and run.started_at < at - RUNS_END_WITHIN)
+        if (run.state == "failed" or run.is_silent) and not run.is_overtaken
     ]
+
+
+def _fate(run: RunSeen) -> str:
+    """Say what became of a run that did not come to its end."""
+    if run.is_silent:
+        return f"No sign of life since {run.seen_at or run.started_at:%Y-%m-%d %H:%M} UTC, so it was killed"
+    return "It did not come to its end"
 
 
 def late_or_failed(planned: Iterable[ScheduleSeen], at: datetime) -> list[Waiting]:
@@ -189,6 +197,10 @@ def _files_of_month(found: MonthOfFiles, run: RunSeen, why: str | None) -> list[
     ready = unsent.filter(pl.Series(is_approved, dtype=pl.Boolean)) if why else unsent
     unapproved = unsent.join(ready, on="interchange_id", how="anti")
     stopped = files.filter(pl.col("state") == "reserved")
+    missing = files.filter((pl.col("state") == "sending") & pl.col("receipt").str.contains(MISSING))
+    ready, unapproved = (
+        which.join(missing, on="interchange_id", how="anti") for which in (ready, unapproved)
+    )
     mend = f"See {run.output}/{run.month}/findings, mend the input and run the month again."
     return [
         Waiting(
@@ -208,6 +220,13 @@ def _files_of_month(found: MonthOfFiles, run: RunSeen, why: str | None) -> list[
                 f"{why}: `rpmclaims approve {where} --by NAME`.",
             ),
             ("files_to_send", "operator", ready, f"`rpmclaims submit {where}`."),
+            (
+                "files_missing",
+                "operator",
+                missing,
+                "A delivery broke off, and the clearinghouse may have taken the file: "
+                f"`rpmclaims submit {where}` names it and says what to ask. Any answer to it settles this.",
+            ),
         )
         if which.height
     ]

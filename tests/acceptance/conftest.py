@@ -77,7 +77,12 @@ class Story:
 
     def before(self, flow: str, kind: str, folder: Path) -> Practice:
         """Set up a practice of its own in a folder, on the eve of a flow."""
-        eve = {"month_end": None, "submission": "month_end", "collection": "submission"}[flow]
+        eve = {
+            "month_end": None,
+            "submission": "month_end",
+            "collection": "submission",
+            "nightly": "collection",
+        }[flow]
         if eve is None:
             return Practice(folder, str(self.source), self.databases.new(kind, folder))
         told = self.after(eve, kind).practice

@@ -30,6 +30,7 @@ PRELOADED: Final = (
     "flows.month_end",
     "flows.submission",
     "flows.collection",
+    "flows.nightly",
     "tasks.storage_s3",
     "pyx12.x12n_document",
     "alembic.command",
@@ -132,6 +133,7 @@ class Practice:
             "month_end": (MONTH, self.source, self.output),
             "submission": (MONTH, self.output, self.outbox),
             "collection": (self.output, "inbox"),
+            "nightly": (),
         }[flow]
         environment = {
             "RPMCLAIMS_HOME": "home",

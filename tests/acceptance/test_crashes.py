@@ -1,21 +1,30 @@
 """The power fails, anywhere: the same command, given again, ends as if nothing had happened."""
 
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from tests.acceptance.afterwards import files_in, marks_in
+from tasks.database import connect, writing
+from tasks.runs import MONTH_RUN
+from tests.acceptance.afterwards import files_in, marks_in, rows
 from tests.acceptance.conftest import Chapter, NewPractice, Story
-from tests.acceptance.lone_runs import Practice
+from tests.acceptance.lone_runs import MONTH, Practice
 
 ROOT = Path(__file__).parents[2]
-WITH_STEPS = ("steps", "filing", "submitting", "collecting")
+WITH_STEPS = (
+    *("screening", "settling", "judging", "filing", "publishing"),
+    *("submitting", "collecting", "keeping"),
+)
 
 BEFORE_THE_LEDGER = (
     *(
         "after open-month",
+        "after remember-run",
         "after pin",
         "after screen-snapshot",
         "after screen-entries",
@@ -24,27 +33,37 @@ BEFORE_THE_LEDGER = (
     *("after settle-entries", "after untangle-staff", "after bill-bucket", "draft .parquet"),
 )
 IN_THE_LEDGER = (
-    *("after remember-run", "evidence kept", "claims not committed", "after register-claims"),
+    *(
+        "pins recorded",
+        "after register-input",
+        "evidence kept",
+        "claims not committed",
+        "after register-claims",
+    ),
     *("claims withdrawn", "numbers not committed", "after allocate-files"),
     *("file checked", "draft .837", "file written", "after file-interchange"),
-    *("pins recorded", "run remembered as done", "after publish"),
+    *("run remembered as done", "after publish"),
 )
 OUTPUTS = (
     *("draft .csv", "lines published", "holds published", "quarantine published"),
     *("draft .json", "funnel published", "draft .html", "report published"),
 )
 SUBMISSION = (
-    *("after plan-submission", "sending marked", "draft .837", "file delivered", "receipt not committed"),
-    "after deliver-file",
+    *("after plan-submission", "draft .part", "bytes uploaded", "sending marked", "file delivered"),
+    *("receipt not committed", "after deliver-file"),
 )
 COLLECTION = (
     *("after open-collection", "after list-inbox", "answer kept", "answer not committed", "answer posted"),
     *("after collect-files", "matches not committed", "after match-again"),
 )
+NIGHT = (
+    *("after months-to-verify", "after verify-month", "after sweep-outputs", "after refresh-worklist"),
+    "after report-night",
+)
 
 
 def every_point_in_the_code() -> set[str]:
-    """Find the names of all crash points, those that every step of the three flows has included."""
+    """Find the names of all crash points, those that every step of the flows has included."""
     code = "\n".join(path.read_text() for path in (ROOT / "tasks").glob("*.py"))
     steps = "\n".join((ROOT / "tasks" / f"{name}.py").read_text() for name in WITH_STEPS)
     own = re.findall(r'crashpoint\("([^"]+)"\)', code)
@@ -52,7 +71,7 @@ def every_point_in_the_code() -> set[str]:
 
 
 def test_every_crash_point_of_the_code_is_died_at() -> None:
-    died_at = {*BEFORE_THE_LEDGER, *IN_THE_LEDGER, *OUTPUTS, *SUBMISSION, *COLLECTION}
+    died_at = {*BEFORE_THE_LEDGER, *IN_THE_LEDGER, *OUTPUTS, *SUBMISSION, *COLLECTION, *NIGHT}
     assert {point for point in died_at if not point.startswith("draft ")} == every_point_in_the_code()
     assert len(died_at) >= 20
 
@@ -128,6 +147,57 @@ def test_a_collection_that_dies_anywhere_and_runs_again_posts_each_answer_once(
             assert practice.run("collection").is_done
             assert_undisturbed(practice, undisturbed)
             practice.assert_sound()
+
+
+def test_a_night_that_dies_anywhere_and_comes_again_finds_the_same(
+    eve_of: NewPractice, story: Story, subtests: pytest.Subtests
+) -> None:
+    undisturbed = story.after("nightly", "sqlite")
+    for point in NIGHT:
+        with subtests.test(point=point):
+            practice = eve_of("nightly", name=point)
+            assert practice.run("nightly", point).is_killed
+            assert practice.run("nightly").is_done
+            assert_undisturbed(practice, undisturbed)
+
+
+def test_a_file_the_clearinghouse_took_from_a_dead_sender_is_not_sent_again(
+    eve_of: NewPractice, subtests: pytest.Subtests
+) -> None:
+    for point in SUBMISSION:
+        with subtests.test(point=point):
+            practice = eve_of("submission", name=point)
+            assert practice.run("submission", point).is_killed
+            taken = set(files_in(practice.delivered))
+            for name in taken:
+                (practice.delivered / name).unlink()
+            assert practice.run("submission").is_done
+            assert not taken & files_in(practice.delivered).keys(), "a file was sent twice"
+            files = rows(practice.ledger_url, "interchange")
+            doubtful = {file["file_name"] for file in files if "missing_since" in file["receipt"]}
+            assert doubtful <= taken
+            sent = {file["file_name"] for file in files if file["state"] == "sent"}
+            assert sent | doubtful == {file["file_name"] for file in files}
+            # Who remembers the delivery is in no doubt.
+            assert bool(doubtful) == (point in ("file delivered", "receipt not committed"))
+
+
+def test_frames_and_drafts_of_the_dead_are_swept_away_by_the_living(eve_of: NewPractice) -> None:
+    practice = eve_of("month_end")
+    stages = practice.folder / practice.output / ".stage" / MONTH
+    assert practice.run("month_end", "draft .csv").is_killed
+    (draft,) = (path for path in practice.month.iterdir() if path.name.startswith(".lines.csv."))
+    (dead,) = stages.iterdir()
+    assert practice.run("month_end").is_done
+    assert (draft.exists(), dead.exists()) == (True, True), "whoever died just now may be alive"
+    long_ago = datetime.now(UTC) - timedelta(hours=3)
+    os.utime(draft, (long_ago.timestamp(), long_ago.timestamp()))
+    with writing(connect(practice.ledger_url)) as connection:
+        last_of_the_dead = sa.update(MONTH_RUN).where(MONTH_RUN.c.run_id == dead.name)
+        assert connection.execute(last_of_the_dead.values(seen_at=long_ago)).rowcount == 1
+    assert practice.run("nightly").is_done
+    assert not draft.exists()
+    assert not (practice.folder / practice.output / ".stage").exists()
 
 
 def assert_whole_so_far(practice: Practice, undisturbed: Chapter) -> None:

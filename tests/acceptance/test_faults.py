@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from infra.sandbox.servers import PostgresServer, S3Server, SftpServer
+from schemas.deliveries import Receipt
 from tasks import storage_s3
 from tasks.exchange import mailbox_at
 from tasks.storage import StorageError, Unreachable, storage_at
-from tests.acceptance.afterwards import files_in
+from tests.acceptance.afterwards import files_in, rows
 from tests.acceptance.conftest import NewPractice, Story
 from tests.acceptance.fault_proxy import Fault, FaultProxy, fault_proxy, http_error
 from tests.acceptance.lone_runs import MONTH, NOW, Practice
@@ -161,14 +162,48 @@ def test_answers_that_never_come_end_in_a_sentence(
         storage_at(store_here).write("x", b"1")
 
 
+def deliver(outbox: str, data: bytes) -> Receipt:
+    """Deliver to a mailbox that is nowhere near a ledger."""
+    receipt = mailbox_at(outbox).deliver("1.837", data, lambda draft: None)
+    assert receipt is not None
+    return receipt
+
+
 def test_a_delivery_whose_receipt_got_lost_is_found_delivered(store_here: str, s3_line: FaultProxy) -> None:
-    lost = Fault(b"ISA*00*", is_heard=True)
+    lost = Fault(b"<CompleteMultipartUpload", is_heard=True)
     s3_line.faults = [lost]
-    receipt = mailbox_at(f"{store_here}/outbox").deliver("1.837", b"ISA*00*")
+    receipt = deliver(f"{store_here}/outbox", b"ISA*00*")
     assert lost.happened == 1
     assert receipt.was_there
     assert receipt.sha256 == hashlib.sha256(b"ISA*00*").hexdigest()
     assert storage_at(f"{store_here}/outbox").read("1.837") == b"ISA*00*"
+
+
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_a_bucket_whose_line_breaks_at_the_naming_is_asked_what_became_of_the_file(
+    eve_of: NewPractice, story: Story, s3: S3Server, s3_bucket: str, s3_line: FaultProxy, is_heard: bool
+) -> None:
+    outbox = storage_at(f"s3://{s3_bucket}/outbox")
+    environment = {**s3.env, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3_line.port}", "AWS_MAX_ATTEMPTS": "1"}
+    practice = replace(eve_of("submission"), outbox=outbox.uri, environment=environment)
+    s3_line.faults = [Fault(b"<CompleteMultipartUpload", is_heard=is_heard)]
+    ending = practice.run("submission")
+    assert (ending.kind, s3_line.faults[0].happened) == ("Unreachable", 1)
+    # The clearinghouse is quick.
+    taken = [found.key for found in outbox.list()]
+    assert len(taken) == is_heard
+    for name in taken:
+        outbox.delete(name)
+    assert practice.run("submission").is_done
+    delivered = {found.key: outbox.read(found.key) for found in outbox.list()}
+    undisturbed = story.after("submission", "sqlite").delivered
+    assert delivered == {name: data for name, data in undisturbed.items() if name not in taken}
+    doubtful = [
+        file["file_name"]
+        for file in rows(practice.ledger_url, "interchange")
+        if "missing_since" in file["receipt"]
+    ]
+    assert doubtful == taken
 
 
 @pytest.fixture
@@ -302,10 +337,10 @@ def test_an_upload_that_breaks_off_leaves_no_file_and_the_next_one_is_whole(
     data = bytes(range(256)) * 4_000
     sftp_line.faults = [Fault(after_bytes=300_000)]
     with pytest.raises(Unreachable, match=r"1\.837.*broke off"):
-        mailbox_at(uri).deliver("1.837", data)
+        deliver(uri, data)
     assert not files_in(folder)
     assert [found.key for found in mailbox_at(uri).list(quiet_seconds=0)] == []
-    receipt = mailbox_at(uri).deliver("1.837", data)
+    receipt = deliver(uri, data)
     assert not receipt.was_there
     assert [path.name for path in folder.iterdir()] == ["1.837"]
     assert files_in(folder) == {"1.837": data}

@@ -16,12 +16,13 @@ from prefect.testing.utilities import prefect_test_harness
 
 from infra.sandbox.servers import S3Server
 from tasks.storage import storage_at
-from tests.acceptance.afterwards import files_in
+from tests.acceptance.afterwards import files_in, rows
 from tests.acceptance.conftest import NewPractice, Story
 from tests.acceptance.fault_proxy import Fault, fault_proxy, http_error
 from tests.acceptance.lone_runs import KILLED, MONTH, NOW, PATIENCE, Practice
 
 pytestmark = pytest.mark.flow
+WRONG = 2
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +33,16 @@ def prefect_api() -> Iterator[str]:
 
 
 def start(
-    practice: Practice, prefect_api: str, crash_at: str = "", **environment: str
+    practice: Practice, prefect_api: str, crash_at: str = "", *arguments: str, **environment: str
 ) -> subprocess.Popen[str]:
-    """Give the command in the practice's folder."""
+    """Give a command in the practice's folder: a month-end unless another is said."""
     practice.folder.mkdir(parents=True, exist_ok=True)
     inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("RPMCLAIMS_", "PREFECT_"))
     }
-    command = (sys.executable, "-m", "console.cli", "month-end", "--month", MONTH)
+    month_end = ("month-end", "--month", MONTH, "--source", practice.source, "--output", practice.output)
     return subprocess.Popen(
-        [*command, "--source", practice.source, "--output", practice.output],
+        [sys.executable, "-m", "console.cli", *(arguments or month_end)],
         cwd=practice.folder,
         env={
             **inherited,
@@ -79,6 +80,23 @@ def test_a_command_that_is_killed_and_given_again_leaves_the_undisturbed_month(
     assert practice.outputs() == undisturbed.outputs
     assert practice.ledger() == undisturbed.ledger
     practice.assert_sound()
+
+
+def test_a_retry_that_is_killed_is_retried_and_leaves_the_undisturbed_month(
+    eve_of: NewPractice, story: Story, prefect_api: str
+) -> None:
+    undisturbed = story.after("month_end", "sqlite")
+    practice = eve_of("month_end")
+    assert ended(start(practice, prefect_api, "after bill-bucket")) == KILLED
+    for point in ("numbers not committed", "report published", "after publish"):
+        assert ended(start(practice, prefect_api, point, "retry")) == KILLED, point
+        assert practice.outputs().items() <= undisturbed.outputs.items()
+    assert ended(start(practice, prefect_api, "", "retry")) == 0
+    assert practice.outputs() == undisturbed.outputs
+    assert practice.ledger() == undisturbed.ledger
+    assert [run["state"] for run in rows(practice.ledger_url, "month_run")] == ["done"]
+    practice.assert_sound()
+    assert ended(start(practice, prefect_api, "", "retry")) == WRONG
 
 
 def test_a_command_given_twice_at_once_makes_one_month(

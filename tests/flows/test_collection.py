@@ -3,14 +3,20 @@
 import json
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 import pytest
+from prefect.tasks import Task
 
 from edi.reader import read_x12
+from flows.story import in_turn
 from infra.sandbox.payer import answer
+from schemas.errors import StepFailed
+from schemas.settings import load_settings
 from tasks.filing import open_ledger
+from tasks.reference import reference
+from tasks.worklist import refresh
 from tests.flows.months import RunMonth, SampleMonth
 from tests.tasks.made_answers import rows
 
@@ -58,6 +64,7 @@ def test_a_month_goes_out_and_every_cent_that_comes_back_is_posted_once(
         else:
             assert files[name]["state"] == "quarantined"
     with open_ledger() as ledger:
+        items = rows(ledger, "work_item")
         remittances, postings = rows(ledger, "remittance"), rows(ledger, "posting")
         claims, answers = rows(ledger, "claim"), rows(ledger, "answer")
     posted = remittances.filter(state="posted")
@@ -70,6 +77,11 @@ def test_a_month_goes_out_and_every_cent_that_comes_back_is_posted_once(
     assert claims.filter(pl.col("state").is_in(["built", "sent"])).is_empty()
     assert answers["is_matched"].all()
     assert not any(file["is_unreconciled"] for file in files.values())
+
+    # The list of what waits for people is true right away.
+    assert {"denial", "imbalance"} <= set(items.filter(state="open")["kind"])
+    with open_ledger() as ledger:
+        assert refresh(ledger, reference(), load_settings().clock()).opened == 0
 
     again, nothing = collect(output, inbox, capsys)
     # Bytes that came twice under two names are looked at again, and found to be known.
@@ -85,3 +97,17 @@ def test_collect_without_an_inbox_is_refused_in_one_sentence(
 
     assert run(["collect", "--output", str(tmp_path)]) == 2
     assert "RPMCLAIMS_INBOX" in capsys.readouterr().err
+
+
+def test_every_batch_is_tried_before_the_first_failure_is_raised() -> None:
+    tried: list[int] = []
+
+    def take(batch: int, of: str) -> int:
+        tried.append(batch)
+        if batch % 2:
+            raise StepFailed(of, "ValueError", f"here:{batch}", is_transient=False)
+        return batch
+
+    with pytest.raises(StepFailed, match="here:1"):
+        in_turn(cast("Task[..., int]", take), [0, 1, 2, 3], "run")
+    assert tried == [0, 1, 2, 3]

@@ -108,8 +108,8 @@ def test_a_dry_run_tells_and_writes_nothing(
     assert preview.code == LOOK
     assert told["is_preview"]
     assert told["funnel"]["claims"] > 0
-    assert not preview.folder.exists()
-    assert not (home / "ledger.sqlite").exists()
+    assert not preview.folder.parent.exists()
+    assert [path.name for path in home.iterdir()] == ["prefect"]
 
 
 def test_the_files_carry_exactly_the_lines(outputs: Outputs) -> None:

@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import FlowRunSort
 
 from billing.month import MonthSources
 from console.cli import run
-from tasks import intake, steps, submitting, translate
+from schemas.settings import load_settings
+from tasks import intake, judging, submitting, translate
 from tasks import outputs as outputs_room
+from tasks.database import reading
 from tasks.exchange import mailbox_at
+from tasks.ledger import Ledger
+from tasks.runs import MONTH_RUN
 from tasks.storage import Unreachable
 from tests.flows.months import Outputs, RunMonth, SampleMonth
 
@@ -37,7 +42,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         monkeypatch.setattr(owner, name, counting)
 
     count(intake, "pin_sources")
-    count(steps, "bill_month")
+    count(judging, "bill_month")
     count(translate, "write_checked")
     return counts
 
@@ -64,7 +69,7 @@ def test_only_the_bucket_that_failed_is_billed_again(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("RPMCLAIMS_PATIENTS_PER_BUCKET", "17")
-    counting = counted_work(steps, "bill_month")
+    counting = counted_work(judging, "bill_month")
     calls = iter(range(1000))
 
     def failing_once(sources: MonthSources, *args: Any, **kwargs: Any) -> Any:
@@ -72,7 +77,7 @@ def test_only_the_bucket_that_failed_is_billed_again(
             raise ValueError(f"patient {SECRET} is odd")
         return counting(sources, *args, **kwargs)
 
-    monkeypatch.setattr(steps, "bill_month", failing_once)
+    monkeypatch.setattr(judging, "bill_month", failing_once)
     assert run_month(sample_month.source).code == FAILED
     said = capsys.readouterr().err
     assert "The step bill-bucket of " in said
@@ -129,12 +134,13 @@ def test_a_submission_that_broke_off_goes_on(
 
         def __init__(self, uri: str) -> None:
             self._whole = mailbox_at(uri)
+            self.uri = self._whole.uri
 
-        def deliver(self, name: str, data: bytes) -> Any:
+        def deliver(self, name: str, data: bytes, announce: Any) -> Any:
             if not refused or refused[0] == name:
                 refused[:] = [name]
                 raise Unreachable(f"The server of {name} did not answer; try again.")
-            return self._whole.deliver(name, data)
+            return self._whole.deliver(name, data, announce)
 
     monkeypatch.setattr(submitting, "mailbox_at", Broken)
     monkeypatch.setattr(submitting.deliver_file, "retries", 0)
@@ -149,6 +155,32 @@ def test_a_submission_that_broke_off_goes_on(
     assert run(["retry"]) == DONE
     assert sorted(path.name for path in outbox.iterdir()) == sorted([first.name, refused[0]])
     assert first.stat().st_mtime_ns == sent_at
+
+
+def test_a_run_is_not_retried_once_a_later_one_took_its_place(
+    run_month: RunMonth,
+    sample_month: SampleMonth,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full_disk(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as while_full:
+        while_full.setattr(outputs_room, "write_funnel", full_disk)
+        assert run_month(sample_month.source).code == FAILED
+    broken_off = last_run()
+    with Ledger(load_settings().ledger_url) as ledger, reading(ledger.engine) as connection:
+        runs = connection.execute(sa.select(MONTH_RUN.c.run_id, MONTH_RUN.c.state)).tuples()
+        assert dict(runs.all()) == {broken_off: "failed"}
+    left = run_month(sample_month.source).files()
+    capsys.readouterr()
+    for command in (["retry", broken_off], ["retry"]):
+        assert run(command) == WRONG
+    said = capsys.readouterr().err
+    assert "A later run has taken the place of month-end 2026-10" in said
+    assert Outputs(tmp_path / "output" / "2026-10", WRONG).files() == left
 
 
 def test_what_is_complete_or_unknown_is_not_retried(

@@ -78,7 +78,7 @@ def test_above_the_threshold_nothing_leaves_without_a_second_persons_word(
     assert not outbox.exists()
 
     assert run(["approve", "--month", "2026-10", "--by", "Bea"]) == DONE
-    assert "Bea approved 2 files of 2026-10: 17 claims, $1,859.50." in capsys.readouterr().out
+    assert "Bea approved 2 files of 2026-10: 18 claims, $1,919.50." in capsys.readouterr().out
     assert submit(filed) == DONE
     assert sorted(path.name for path in outbox.iterdir()) == sorted(claim_files(filed))
 

@@ -17,6 +17,7 @@ from schemas.errors import Refused
 from tasks import database
 from tasks.approvals import approve
 from tasks.claim_states import CLAIM, TABLES
+from tasks.late_matching import match_again
 from tasks.ledger import Ledger
 from tasks.operations import correct, resend
 from tasks.submitting import plan_submission
@@ -138,6 +139,39 @@ def test_a_replacement_the_input_takes_back_before_it_is_sent_lets_the_decided_c
     assert ledger.open_corrections(OCTOBER, SOURCE) == 1
     with pytest.raises(Refused, match="take it back with --void"):
         correct(FIRST, False, "ann", "again")
+
+
+def test_a_claim_that_lives_again_is_owed_again_however_often_its_replacement_is_given_up(
+    ledger: Ledger,
+) -> None:
+    bill(ledger)
+    send(ledger)
+    match_again(ledger.engine, AT)
+    answer(ledger, FIRST, "adjudicated")
+    assert owed(ledger, FIRST) == Decimal("110.50")
+    nobody = pl.Series([], dtype=pl.String)
+    for given_up in range(2):
+        bill(ledger, charge=f"6{given_up}.00")
+        correct(FIRST, False, "ann", "a late entry")
+        match_again(ledger.engine, AT)
+        assert owed(ledger, FIRST) == 0
+        ledger.withdraw_missing(nobody, month=OCTOBER, source=SOURCE, at=AT)
+        match_again(ledger.engine, AT)
+        match_again(ledger.engine, AT)
+        assert claim(ledger, FIRST)["state"] == "adjudicated"
+        assert owed(ledger, FIRST) == Decimal("110.50")
+
+
+def owed(ledger: Ledger, claim_number: str) -> Decimal:
+    """Add up what was charged for a claim."""
+    posting = TABLES["posting"]
+    with database.reading(ledger.engine) as connection:
+        amounts = connection.execute(
+            sa.select(posting.c.amount)
+            .join_from(posting, CLAIM, CLAIM.c.id == posting.c.claim_id)
+            .where(CLAIM.c.claim_number == claim_number, posting.c.account == "charge")
+        ).scalars()
+        return sum(amounts, Decimal(0))
 
 
 def test_a_rejected_replacement_goes_again_as_a_replacement(ledger: Ledger) -> None:
@@ -360,7 +394,7 @@ def test_an_approval_is_for_exact_bytes_and_by_a_second_person(
         return plan.waits_for
 
     ledger.record_run("run", month=OCTOBER, source=SOURCE, output=output, at=AT, by="Ann")
-    ledger.finish_run("run", state="done", summary={}, at=AT)
+    ledger.finish_run("run", summary={}, at=AT)
     with pytest.raises(Refused, match="nothing to approve"):
         approve("2026-10", None, "Bea")
     bill(ledger)

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from schemas.columns import MONEY
 from schemas.outputs import HOLDS, LINES, QUARANTINE
-from tasks.outputs import write_funnel, write_holds, write_lines, write_quarantine
+from tasks.outputs import (
+    write_funnel,
+    write_holds,
+    write_lines,
+    write_quarantine,
+    write_supply_left_out,
+)
 from tasks.storage import Storage, storage_at
 from tests.billing import made_month
 
@@ -189,3 +195,15 @@ def test_what_the_judgement_makes_can_be_written_as_it_is(storage: Storage) -> N
         ("2", "99458", "", "60.00"),
     ]
     assert text_of(storage, "holds.csv").splitlines()[1].startswith("P1,UNDOCUMENTED_TIME,")
+
+
+def test_device_periods_left_out_are_a_file_only_while_there_are_any(storage: Storage) -> None:
+    row = {"patient_id": "P1", "code": "99454", "date_of_service": date(2026, 10, 19)}
+    periods = pl.DataFrame([{**row, "reason": "HOSPICE", "next_step": "Bill by hand."}])
+    write_supply_left_out(periods, storage)
+    assert text_of(storage, "supply_left_out.csv").splitlines() == [
+        "patient_id,code,date_of_service,reason,next_step",
+        "P1,99454,2026-10-19,HOSPICE,Bill by hand.",
+    ]
+    write_supply_left_out(periods.clear(), storage)
+    assert not storage.exists("supply_left_out.csv")

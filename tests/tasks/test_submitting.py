@@ -20,8 +20,9 @@ from tasks.claim_states import TABLES
 from tasks.exchange import mailbox_at
 from tasks.ledger import Ledger
 from tasks.storage import storage_at
-from tasks.submitting import deliver_file, plan_submission
+from tasks.submitting import deliver_anew, deliver_file, plan_submission, summarise
 from tasks.turns import alone
+from tests.tasks.made_answers import post, ta1
 from tests.tasks.made_claims import AT, OCTOBER, SOURCE, month
 
 FUNNEL = {"sources": [{"rows_read": 100, "rows_elsewhere": 0, "rows_quarantined": 2}]}
@@ -39,7 +40,7 @@ def output(ledger: Ledger, ledger_url: str, tmp_path: Path, monkeypatch: pytest.
     output = str(tmp_path / "output")
     ledger.record_run("run", month=OCTOBER, source=SOURCE, output=output, at=AT, by="ann")
     register(ledger, output, 3)
-    ledger.finish_run("run", state="done", summary={"funnel": FUNNEL}, at=AT)
+    ledger.finish_run("run", summary={"funnel": FUNNEL}, at=AT)
     return output
 
 
@@ -101,19 +102,107 @@ def test_a_file_that_was_sent_is_not_planned_again(ledger: Ledger, output: str) 
     assert (again.to_send, again.kept_back, again.sent_before) == ([], [], 1)
 
 
-def test_a_crash_before_the_upload_is_resolved_by_delivering(ledger: Ledger, output: str) -> None:
-    plan = plan_it("2026-10", output, None)
-    ledger.record_sending(plan.to_send[0].interchange_id)
-    after = plan_it("2026-10", output, None)
-    assert [deliver_it(file, after).outcome for file in after.to_send] == ["delivered"]
+class PowerFailure(Exception):
+    """The process dies here."""
+
+
+def break_off(plan: SubmissionPlan, ledger: Ledger, *, is_delivered: bool) -> None:
+    """Begin to deliver the only file of a plan, and die when its draft was noted or as it got its name."""
+    (file,) = plan.to_send
+    data = storage_at(plan.folder).read(file.file_name)
+    box = mailbox_at(plan.outbox)
+
+    def note_and_die(draft: str) -> None:
+        ledger.record_sending(file.interchange_id, outbox=box.uri, draft=draft)
+        if not is_delivered:
+            raise PowerFailure
+
+    if is_delivered:
+        box.deliver(file.file_name, data, note_and_die)
+        return
+    with pytest.raises(PowerFailure):
+        box.deliver(file.file_name, data, note_and_die)
+
+
+def deliver_all(plan: SubmissionPlan) -> list[Delivery]:
+    return [deliver_it(file, plan) for file in plan.to_send]
+
+
+def test_a_draft_that_still_lies_there_proves_that_its_file_must_go(
+    ledger: Ledger, output: str, tmp_path: Path
+) -> None:
+    break_off(plan_it("2026-10", output, None), ledger, is_delivered=False)
+    (delivery,) = deliver_all(plan_it("2026-10", output, None))
+    assert delivery.outcome == "delivered"
     assert states(ledger) == ["sent"]
+    assert [path.name for path in (tmp_path / "outbox").iterdir()] == [delivery.file_name]
+
+
+def test_a_file_that_may_have_been_taken_away_is_not_sent_again_by_itself(
+    ledger: Ledger, output: str, tmp_path: Path
+) -> None:
+    plan = plan_it("2026-10", output, None)
+    break_off(plan, ledger, is_delivered=True)
+    (tmp_path / "outbox" / plan.to_send[0].file_name).rename(tmp_path / "taken.837")
+    for _ in range(2):
+        (delivery,) = deliver_all(plan_it("2026-10", output, None))
+        assert delivery.outcome == "unknown"
+        assert f"--resend {delivery.file_name} --by NAME" in str(delivery.reason)
+        assert summarise(plan, [delivery]).needs_people
+    assert not list((tmp_path / "outbox").iterdir())
+    assert states(ledger) == ["built", "sending"]
+
+
+def test_a_person_who_asked_lets_a_lost_file_go_again_and_is_remembered(
+    ledger: Ledger, output: str, tmp_path: Path
+) -> None:
+    plan = plan_it("2026-10", output, None)
+    (name,) = (file.file_name for file in plan.to_send)
+    with pytest.raises(Refused, match="is not a file whose delivery is unknown"):
+        deliver_anew(name, "ann", "they never had it")
+    break_off(plan, ledger, is_delivered=True)
+    (tmp_path / "outbox" / name).unlink()
+    deliver_all(plan)
+    for by, why, says in ((None, "x", "--by NAME"), ("ann", " ", "--reason TEXT")):
+        with pytest.raises(Refused, match=says):
+            deliver_anew(name, by, why)
+    deliver_anew(name, "ann", "they never had it")
+    assert [found.outcome for found in deliver_all(plan_it("2026-10", output, None))] == ["delivered"]
+    assert states(ledger) == ["sent"]
+    events = TABLES["claim_event"]
+    with database.reading(ledger.engine) as connection:
+        told = connection.execute(sa.select(events).where(events.c.dedupe_key.like("deliver-anew:%")))
+        assert [(row["actor"], "they never had it" in str(row["data"])) for row in told.mappings()] == [
+            ("ann", True)
+        ] * 3
+
+
+def test_an_answer_settles_whether_a_file_was_delivered(ledger: Ledger, output: str, tmp_path: Path) -> None:
+    plan = plan_it("2026-10", output, None)
+    break_off(plan, ledger, is_delivered=True)
+    (tmp_path / "outbox" / plan.to_send[0].file_name).unlink()
+    deliver_all(plan)
+    (control_number,) = ledger.month_interchanges(OCTOBER)["control_number"]
+    post(ledger, ta1("A", answered=control_number))
+    assert states(ledger) == ["received", "sent"]
+    assert plan_it("2026-10", output, None).to_send == []
+
+
+def test_a_delivery_that_broke_off_is_looked_for_where_it_was_begun(
+    ledger: Ledger, output: str, tmp_path: Path
+) -> None:
+    plan = plan_it("2026-10", output, None)
+    break_off(plan, ledger, is_delivered=True)
+    elsewhere = plan_it("2026-10", output, str(tmp_path / "other"))
+    assert [delivery.outcome for delivery in deliver_all(elsewhere)] == ["was_there"]
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_crash_after_the_upload_is_resolved_by_looking(ledger: Ledger, output: str, tmp_path: Path) -> None:
     plan = plan_it("2026-10", output, None)
     (file,) = plan.to_send
     ledger.record_sending(file.interchange_id)
-    mailbox_at(plan.outbox).deliver(file.file_name, f"ISA*{file.file_name}~".encode())
+    mailbox_at(plan.outbox).deliver(file.file_name, f"ISA*{file.file_name}~".encode(), lambda draft: None)
     uploaded_at = (tmp_path / "outbox" / file.file_name).stat().st_mtime_ns
     after = plan_it("2026-10", output, None)
     assert [deliver_it(found, after).outcome for found in after.to_send] == ["was_there"]
@@ -157,7 +246,7 @@ def test_a_sender_who_comes_late_does_not_send_what_the_clearinghouse_already_to
 
 def _hold_the_place(url: str, held: str) -> None:
     engine = database.connect(url)
-    with alone(engine):
+    with alone(engine, "sending"):
         Path(held).touch()
         time.sleep(60)
 
@@ -227,6 +316,10 @@ def test_another_month_output_or_run_without_an_end_sends_nothing(ledger: Ledger
             plan_it(asked, place, None)
     later = AT.replace(hour=20)
     ledger.record_run("crashed", month=OCTOBER, source=SOURCE, output=output, at=later)
+    # It has changed nothing yet.
+    assert len(plan_it("2026-10", output, None).to_send) == 1
+    pins = pl.DataFrame({"dataset": "d", "key": "k", "version": "1", "size": 1, "sha256": "f" * 64})
+    ledger.record_pins("crashed", "m" * 64, pins)
     with pytest.raises(Refused, match="did not come to its end: run it again"):
         plan_it("2026-10", output, None)
 

@@ -14,6 +14,7 @@ from schemas.operations import RunSeen, ScheduleSeen, Status
 from schemas.settings import load_settings
 from tasks import database
 from tasks.ledger import CORRECTION, Ledger
+from tasks.runs import MONTH_RUN
 from tasks.storage import storage_at
 from tasks.watching import late_or_failed, look, missing_months
 from tests.tasks.made_claims import AT, OCTOBER, SOURCE, month
@@ -40,7 +41,7 @@ def output(ledger: Ledger, ledger_url: str, tmp_path: Path, monkeypatch: pytest.
             sha256 = hashlib.sha256(b"ISA").hexdigest()
             uri = storage.uri_of(file["file_name"])
             ledger.record_written(file["interchange_id"], uri=uri, sha256=sha256, size=3)
-    ledger.finish_run("run", state="done", summary=FUNNEL, at=AT)
+    ledger.finish_run("run", summary=FUNNEL, at=AT)
     return output
 
 
@@ -103,16 +104,35 @@ def test_an_open_correction_waits_for_billing(ledger: Ledger, output: str) -> No
     assert waits(seen(ledger))["correction"] == ("billing", 1, None)
 
 
-def test_a_run_that_began_long_ago_and_did_not_end_is_told_and_a_young_one_is_not(
-    ledger: Ledger, output: str
-) -> None:
-    ledger.record_run("young", month=OCTOBER, source=SOURCE, output=output, at=NOVEMBER_10)
+def test_a_run_without_a_sign_of_life_is_told_until_a_later_one_is_done(ledger: Ledger, output: str) -> None:
+    ledger.record_run("killed", month=OCTOBER, source=SOURCE, output=f"{output}-b", at=NOVEMBER_10)
     assert "run_without_end" not in waits(seen(ledger))
-    before = NOVEMBER_10 - timedelta(hours=7)
-    ledger.record_run("old", month=OCTOBER, source=SOURCE, output=f"{output}-b", at=before)
-    assert waits(seen(ledger))["run_without_end"] == ("operator", 1, None)
+    last = (datetime.now(UTC) - timedelta(hours=3)).replace(microsecond=0)
+    with database.writing(ledger.engine) as connection:
+        connection.execute(sa.update(MONTH_RUN).where(MONTH_RUN.c.run_id == "killed").values(seen_at=last))
+    status = seen(ledger)
+    (told,) = (item for item in status.waiting if item.kind == "run_without_end")
+    assert told.since == last
+    assert f"No sign of life since {last:%Y-%m-%d %H:%M} UTC" in told.next_step
+    assert "`rpmclaims retry`" in told.next_step
+    (run,) = (run for run in status.runs if run.output.endswith("-b"))
+    assert (run.state, run.is_silent, run.seen_at) == ("running", True, last)
     # Another run of the month came to its end, so the month itself is not missing.
-    assert "month_missing" not in waits(seen(ledger))
+    assert "month_missing" not in waits(status)
+
+    ledger.record_run("again", month=OCTOBER, source=SOURCE, output=output, at=NOVEMBER_10)
+    ledger.finish_run("again", summary=FUNNEL, at=NOVEMBER_10)
+    assert "run_without_end" not in waits(seen(ledger))
+
+
+def test_a_file_that_may_have_been_delivered_waits_for_an_operator(ledger: Ledger, output: str) -> None:
+    file = ledger.month_interchanges(OCTOBER).row(by_predicate=_is_written(), named=True)
+    ledger.record_sending(file["interchange_id"])
+    assert waits(seen(ledger))["files_to_send"] == ("operator", 1, Decimal("331.50"))
+    ledger.record_missing(file["interchange_id"], at=AT)
+    waiting = waits(seen(ledger))
+    assert waiting["files_missing"] == ("operator", 1, Decimal("331.50"))
+    assert "files_to_send" not in waiting
 
 
 def test_an_empty_ledger_waits_for_nothing(ledger: Ledger, ledger_url: str, home: Path) -> None:
