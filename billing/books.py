@@ -58,3 +58,16 @@ def states(books: Books) -> pl.DataFrame:
     """Return claim_id and the state each claim was in on the evening of the books' day."""
     last = books.events.sort("event_id").group_by("claim_id").agg(state=pl.col("to_state").last())
     return books.claims.select("claim_id").join(last, on="claim_id", how="left")
+
+
+def standing(postings: pl.DataFrame) -> pl.DataFrame:
+    """Leave out of a provider's postings those that were taken off again, with what took them off.
+
+    An adjustment whose claim became known later stands twice on nobody's account, once with each sign, and
+    once on the claim's.
+    """
+    facts = ("remittance_id", "account", "reason_code", "reference", "claim_id")
+    same = [*map(pl.col, facts), pl.col("amount").abs()]
+    sign = pl.when(pl.col("amount") < 0).then(-1).otherwise(1)
+    left = sign.sum().over(same)
+    return postings.filter(sign * left > 0, pl.int_range(pl.len()).over([*same, sign]) < left.abs())

@@ -143,7 +143,7 @@ def outcomes_of(statements: pl.DataFrame, kind: str, on: date) -> pl.Series:
         kind: TA1, 999 or 277CA.
         on: The day the answer was received; the table is dated.
     """
-    table = read_table(PACKAGED / "answer_outcomes.csv").filter((pl.col("kind") == kind) & covers(pl.lit(on)))
+    table = _outcomes().filter((pl.col("kind") == kind) & covers(pl.lit(on)))
     exact = table.select("code", "note_code", exact="outcome")
     general = table.filter(pl.col("note_code") == "*").select("code", general="outcome")
     outcome: pl.Series = (
@@ -153,3 +153,8 @@ def outcomes_of(statements: pl.DataFrame, kind: str, on: date) -> pl.Series:
         .select(outcome=pl.coalesce("exact", "general", pl.lit("investigate")))["outcome"]
     )
     return outcome
+
+
+@cache
+def _outcomes() -> pl.DataFrame:
+    return read_table(PACKAGED / "answer_outcomes.csv")

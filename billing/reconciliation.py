@@ -12,7 +12,7 @@ from typing import Final
 
 import polars as pl
 
-from billing.books import ENDED, Books, states
+from billing.books import ENDED, Books, standing, states
 from billing.reference.tables import Reference, in_effect
 from billing.variance import explained
 from schemas.columns import MONEY
@@ -285,7 +285,7 @@ def _aging(books: Books, lines: pl.DataFrame) -> pl.DataFrame:
 
 def _provider_level(books: Books, lines: pl.DataFrame | None) -> pl.DataFrame:
     """Add up what payers withheld from or added to whole payments, by account."""
-    outside = books.postings.filter(IS_PROVIDER_LEVEL)
+    outside = standing(books.postings.filter(IS_PROVIDER_LEVEL))
     if lines is not None:
         outside = outside.join(lines.select("claim_id").unique(), on="claim_id", how="semi")
     added = outside.group_by("account").agg(entries=pl.len(), amount=pl.col("amount").sum().cast(MONEY))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from billing.books import Books
+from billing.books import Books, standing
 from billing.deposits import DAYS_APART, Reassociation
 from billing.reconciliation import IS_PROVIDER_LEVEL, Reconciliation
 from schemas.columns import MONEY
@@ -175,16 +175,23 @@ def unmatched_remittances(books: Books) -> pl.DataFrame:
 
 def provider_adjustments(books: Books) -> pl.DataFrame:
     """List money withheld or added outside any claim that nobody can place: takebacks and rare codes."""
-    outside = books.postings.filter(
-        IS_PROVIDER_LEVEL,
-        pl.col("claim_id").is_null(),
-        pl.col("account").is_in(["takeback", "other_adjustment"]),
-        pl.col("amount").abs() >= LEAST_PROVIDER_ADJUSTMENT,
+    outside = standing(
+        books.postings.filter(
+            IS_PROVIDER_LEVEL,
+            pl.col("claim_id").is_null(),
+            pl.col("account").is_in(["takeback", "other_adjustment"]),
+            pl.col("amount").abs() >= LEAST_PROVIDER_ADJUSTMENT,
+        )
     )
+    # What a payment says twice over is two adjustments.
+    number = pl.int_range(1, pl.len() + 1).over("remittance_id", "account", "reference", "amount")
+    reference = pl.col("reference").fill_null("-").str.head(80)
     return items_of(
         outside,
         "provider_adjustment",
-        key=pl.format("provider_adjustment:{}", "posting_id"),
+        key=pl.format(
+            "provider_adjustment:{}:{}:{}:{}:{}", "remittance_id", "account", reference, "amount", number
+        ),
         incident=pl.format("{} remittance {}", "account", "remittance_id"),
         reference=pl.format("remittance {}", "remittance_id"),
         money=pl.col("amount").abs(),

@@ -1,8 +1,9 @@
 """The worklist: everything that waits for a person, with its money, deadline, owner and next step.
 
-Made from the books and the reports on them (`billing.work_money`, `billing.work_answers`); `tasks.worklist`
-keeps the items and closes what is gone, the console shows them. What to do about an item is a row of a table
-(`billing.actions`). Equal faults of one week and contractor are one incident.
+Made from the books and the reports on them (`billing.work_money`, `billing.work_answers`,
+`billing.work_silence`); `tasks.worklist` keeps the items and closes what is gone, the console shows them.
+What to do about an item is a row of a table (`billing.actions`). Equal faults of one week and contractor are
+one incident.
 """
 
 import json
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from billing import work_answers, work_money
+from billing import work_answers, work_money, work_silence
 from billing.actions import decide
 from billing.books import Books
 from billing.deposits import Reassociation
@@ -50,7 +51,8 @@ def work_items(
             work_answers.investigations(books),
             work_answers.unmatched_answers(books),
             work_answers.unusable_files(books),
-            work_answers.missing_answers(books),
+            work_silence.missing_answers(books),
+            work_silence.missing_secondaries(books),
             corrections(books),
             left_out(books),
         ]

@@ -28,7 +28,7 @@ def collect(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read TA1, 999, 277CA and 835 from the clearinghouse's inbox and post them."""
+    """Read TA1, 999, 277CA and 835 from the inbox and post them."""
     from console.cli import prepare_prefect, show_json
 
     prepare_prefect()
@@ -55,7 +55,7 @@ def _show_collection(summary: Any) -> None:
             shown.add_row(
                 file.name,
                 file.kind,
-                f"[red]{file.state}[/red]" if file.needs_people else file.state,
+                f"[red]{_state(file)}[/red]" if file.needs_people else file.state,
                 f"{file.payments_posted} of {file.payments}" if file.payments else "",
                 money(file.paid) if file.payments else "",
                 f"{file.claims:,}" if file.claims else "",
@@ -73,6 +73,12 @@ def _show_collection(summary: Any) -> None:
             "see `rpmclaims worklist`.[/yellow]",
             soft_wrap=True,
         )
+
+
+def _state(file: Any) -> str:
+    """Call a file that can be read and answers nothing what it is."""
+    is_no_answer = file.state == "unreadable" and file.kind != "unknown"
+    return "not an answer" if is_no_answer else str(file.state)
 
 
 def show_reading(document: dict[str, Any]) -> None:
@@ -105,7 +111,7 @@ def match(
     claim_number: Annotated[str, typer.Argument(help="The claim of ours that it is about.")],
     by: Annotated[str, typer.Option(help="Who says so, by name.")],
 ) -> None:
-    """Put an unmatched remittance claim on the claim a person recognised."""
+    """Put an unmatched remittance claim on a claim of ours."""
     from schemas.settings import load_settings
     from tasks.filing import open_ledger
     from tasks.late_matching import confirm_match

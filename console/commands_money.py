@@ -59,7 +59,7 @@ def reconcile(
     ] = None,
     metrics: Annotated[bool, typer.Option("--metrics", help="Show the metrics with their formulas.")] = False,
 ) -> None:
-    """Show what was billed, expected, allowed, paid and denied, why it differs, and what is open.
+    """Show what was billed, expected and paid, and why it differs.
 
     billed = contractual + sequestration + paid + patient + denied + open (and what an earlier payer or
     another adjustment settled); variance = expected less paid over the lines that were answered, explained
@@ -92,7 +92,10 @@ def reconcile(
 
 
 def worklist(as_json: AsJson = False) -> None:
-    """Show everything that waits for a person, most money first; what has been put right closes by itself."""
+    """Show everything that waits for a person, most money first.
+
+    What has been put right closes by itself.
+    """
     from console import money_pages
     from console.cli import show_json
     from console.queries import open_items
@@ -117,7 +120,7 @@ def bank(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Read what arrived at the bank and match it with the payments of the remittances."""
+    """Match what arrived at the bank with the remittances."""
     from console import money_pages
     from console.cli import show_json
     from schemas.settings import load_settings

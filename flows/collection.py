@@ -1,14 +1,14 @@
 """Collection: what the clearinghouse and the payers answered becomes states and money in the ledger.
 
 Started every few hours by the calendar (`infra/prefect.yaml`) or by `rpmclaims collect`. Everything that
-happens is a step in `tasks.collecting`; this page only says in which order.
+happens is a step in `tasks`; this page only says in which order.
 """
 
 from prefect import flow
 
-from flows.story import measured, runner
+from flows.story import in_turn, measured, runner
 from schemas.answers import CollectionSummary
-from tasks import collecting
+from tasks import collecting, keeping
 
 
 @flow(
@@ -30,5 +30,7 @@ def collection(output: str, inbox: str | None = None) -> CollectionSummary:
     run = collecting.open_collection(output, inbox)
     arrivals = collecting.list_inbox(run)
     # One after the other: the ledger has one writer, and a large remittance fills the memory of one step.
-    taken = [collecting.collect_files(batch, run) for batch in collecting.batches(arrivals)]
-    return collecting.settle_up(run, [file for files in taken for file in files])
+    taken = in_turn(collecting.collect_files, collecting.batches(arrivals), run)
+    summary = collecting.settle_up(run, [file for files in taken for file in files])
+    keeping.refresh_worklist()
+    return summary

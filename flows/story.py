@@ -51,3 +51,20 @@ def every(step: Task[..., Result], shards: Iterable[object], *shared: Any) -> li
     futures = [step.submit(shard, *shared) for shard in shards]
     wait(futures)
     return [future.result() for future in futures]
+
+
+def in_turn(step: Task[..., Result], shards: Iterable[object], *shared: Any) -> list[Result]:
+    """Run one step for every shard, one after the other, and return the results in the shards' order.
+
+    All shards are tried before the first failure is raised, as in `every`.
+    """
+    results: list[Result] = []
+    failures: list[Exception] = []
+    for shard in shards:
+        try:
+            results.append(step(shard, *shared))
+        except Exception as failure:  # noqa: BLE001  raised below
+            failures.append(failure)
+    if failures:
+        raise failures[0]
+    return results

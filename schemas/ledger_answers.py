@@ -27,7 +27,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import Field
 
-from schemas.ledger import ID, LedgerTable, Money, UtcDateTime, one_of
+from schemas.ledger import ID, LedgerTable, Money, UtcDateTime, one_of, partial_index
 
 FILE_STATES: Final = ("posted", "partly", "quarantined", "unreadable", "repeat")
 REMITTANCE_STATES: Final = ("posted", "quarantined", "repeat")
@@ -41,6 +41,10 @@ CLAIM_ACCOUNTS: Final = (
 PROVIDER_ACCOUNTS: Final = ("interest", "takeback", "forwarding_balance", "refund", "write_off")
 ACCOUNTS: Final = (*CLAIM_ACCOUNTS, *PROVIDER_ACCOUNTS)
 WORK_ITEM_STATES: Final = ("open", "closed", "released")
+
+# Lines, adjustments, remarks and postings come a dozen to a claim and name their parents without a foreign
+# key, which a database looks up row by row. Their parents have one, and the writer numbers parents and
+# children under its lock in one transaction: docs/decisions/0021-rows-by-the-dozen.md.
 
 # Keys that the writer numbers itself, under its lock, because it writes parents and children in one stroke.
 NUMBERED: Final[dict[str, Any]] = {"autoincrement": False}
@@ -59,7 +63,7 @@ class InboundFile(LedgerTable, table=True):
     uri: str
     size: int = Field(sa_type=sa.BigInteger)
     received_at: datetime = Field(sa_type=UtcDateTime)
-    kind: str = Field(max_length=16)  # TA1, 999, 277CA, 835, other, unknown, or mixed
+    kind: str = Field(max_length=16)  # TA1, 999, 277CA, 835 or mixed; 837 and the like; other, unknown
     sender_id: str | None = None  # ISA06 of its first interchange
     interchange_control_number: str | None = None  # ISA13, likewise
     group_control_number: str | None = None  # GS06 of its first group
@@ -83,12 +87,7 @@ class Answer(LedgerTable, table=True):
         one_of("kind", ANSWER_KINDS),
         one_of("outcome", OUTCOMES),
         one_of("source", ("clearinghouse", "payer")),
-        sa.Index(
-            "ix_answer_unmatched",
-            "claim_number",
-            sqlite_where=sa.text("NOT is_matched"),
-            postgresql_where=sa.text("NOT is_matched"),
-        ),
+        partial_index("ix_answer_unmatched", "claim_number", where="NOT is_matched"),
     )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=ID)
@@ -118,12 +117,8 @@ class Remittance(LedgerTable, table=True):
     __table_args__ = (
         one_of("state", REMITTANCE_STATES),
         sa.UniqueConstraint("inbound_file_id", "transaction_index"),
-        sa.Index(
-            "uq_remittance_posted",
-            *("identity_key", "content_sha256"),
-            unique=True,
-            sqlite_where=sa.text("state = 'posted'"),
-            postgresql_where=sa.text("state = 'posted'"),
+        partial_index(
+            "uq_remittance_posted", "identity_key", "content_sha256", where="state = 'posted'", unique=True
         ),
     )
 
@@ -182,7 +177,7 @@ class RemittanceLine(LedgerTable, table=True):
     __table_args__ = (sa.UniqueConstraint("remittance_claim_id", "line_index"),)
 
     id: int = Field(primary_key=True, sa_type=ID, sa_column_kwargs=NUMBERED)
-    remittance_claim_id: int = Field(foreign_key="remittance_claim.id", sa_type=ID)
+    remittance_claim_id: int = Field(sa_type=ID)
     line_index: int  # the SVC of the file, from 1
     segment: int
     code: str | None = None  # SVC01, as adjudicated
@@ -203,8 +198,9 @@ class RemittanceAdjustment(LedgerTable, table=True):
     """One reason, amount and quantity of a CAS, of a line or (line null) of a claim."""
 
     __tablename__ = "remittance_adjustment"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
-    remittance_claim_id: int = Field(primary_key=True, foreign_key="remittance_claim.id", sa_type=ID)
+    remittance_claim_id: int = Field(primary_key=True, sa_type=ID)
     segment: int = Field(primary_key=True)
     number: int = Field(primary_key=True)  # 1 to 6 within the segment
     remittance_line_id: int | None = Field(default=None, sa_type=ID)
@@ -218,8 +214,9 @@ class RemittanceRemark(LedgerTable, table=True):
     """One remark code (LQ*HE, MOA, MIA), of a line or (line null) of a claim."""
 
     __tablename__ = "remittance_remark"
+    __table_args__ = ({"sqlite_with_rowid": False},)
 
-    remittance_claim_id: int = Field(primary_key=True, foreign_key="remittance_claim.id", sa_type=ID)
+    remittance_claim_id: int = Field(primary_key=True, sa_type=ID)
     segment: int = Field(primary_key=True)
     number: int = Field(primary_key=True)  # from 1 within the segment
     remittance_line_id: int | None = Field(default=None, sa_type=ID)
@@ -227,28 +224,46 @@ class RemittanceRemark(LedgerTable, table=True):
 
 
 class Posting(LedgerTable, table=True):
-    """One amount on one account. Rows are added, never changed, never deleted."""
+    """One amount on one account. Rows are added, never changed, never deleted.
+
+    What a file says is known by its place in it. What we add has a key: charge:<claim>:<line>, or the place
+    of the posting that it moves and which half of the pair it is.
+    """
 
     __tablename__ = "posting"
-    __table_args__ = (one_of("account", ACCOUNTS),)
+    __table_args__ = (
+        one_of("account", ACCOUNTS),
+        sa.CheckConstraint(
+            "dedupe_key IS NOT NULL "
+            "OR (remittance_id IS NOT NULL AND segment IS NOT NULL AND number IS NOT NULL)",
+            name="is_known",
+        ),
+        partial_index(
+            "uq_posting_place",
+            *("remittance_id", "segment", "number"),
+            where="dedupe_key IS NULL",
+            unique=True,
+        ),
+        partial_index("uq_posting_dedupe_key", "dedupe_key", where="dedupe_key IS NOT NULL", unique=True),
+        partial_index("ix_posting_charge", "claim_id", "line_number", where="account = 'charge'"),
+        partial_index("ix_posting_unapplied", "remittance_claim_id", where="claim_id IS NULL"),
+    )
 
     id: int | None = Field(default=None, primary_key=True, sa_type=ID)
     posted_on: date  # the payment's date; for a charge, the day the claim was sent
     recorded_at: datetime = Field(sa_type=UtcDateTime)
     account: str = Field(max_length=24)
     amount: Decimal = Field(sa_type=Money)
-    claim_id: int | None = Field(default=None, foreign_key="claim.id", index=True, sa_type=ID)
+    claim_id: int | None = Field(default=None, sa_type=ID)
     line_number: int | None = None
-    remittance_id: int | None = Field(default=None, foreign_key="remittance.id", index=True, sa_type=ID)
+    remittance_id: int | None = Field(default=None, sa_type=ID)
     remittance_claim_id: int | None = Field(default=None, sa_type=ID)
-    inbound_file_id: int | None = Field(default=None, sa_type=ID)
-    transaction_index: int | None = None
-    segment: int | None = None
+    segment: int | None = None  # of the file
+    number: int | None = None  # of the amount within its segment, from 1; 0 for what was paid
     group_code: str | None = None
     reason_code: str | None = None
     reference: str | None = None  # PLB03-2 and what follows it
-    # <inbound file>:<ST>:<CLP>:<SVC>:<segment>:<number>, or charge:<claim>:<line>.
-    dedupe_key: str = Field(max_length=100, unique=True)
+    dedupe_key: str | None = Field(default=None, max_length=100)
 
 
 class Deposit(LedgerTable, table=True):

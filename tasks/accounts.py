@@ -10,7 +10,7 @@ import polars as pl
 import sqlalchemy as sa
 
 import schemas.ledger_answers  # noqa: F401  its tables belong to the ledger
-from schemas.ledger import ADJUDICATED, BUILT, ENDED, SENT, UtcDateTime
+from schemas.ledger import ADJUDICATED, BUILT, ENDED, SENT, VOID, UtcDateTime
 from tasks.claim_states import CLAIM, INTERCHANGE, TABLES, VOIDING, instant, transition
 from tasks.database import insert, query, staged
 from tasks.matching import prove_sent
@@ -20,6 +20,12 @@ POSTING: Final = TABLES["posting"]
 REMITTANCE: Final = TABLES["remittance"]
 REMITTANCE_CLAIM: Final = TABLES["remittance_claim"]
 ACTOR: Final = "collection"
+# Written out, not bound: only so does a database see that the index of the charges will do.
+IS_CHARGE: Final = POSTING.c.account == sa.literal_column("'charge'")
+# What the charges of a line add up to, and how often one was taken back.
+PLACE: Final = (POSTING.c.claim_id, POSTING.c.line_number)
+TOTAL: Final = sa.func.sum(POSTING.c.amount)
+TAKEN_BACK: Final = sa.func.sum(sa.case((POSTING.c.amount < 0, 1), else_=0), type_=sa.BigInteger())
 
 
 def charge_claims(connection: sa.Connection, claim_ids: pl.Series, at: datetime) -> None:
@@ -29,49 +35,74 @@ def charge_claims(connection: sa.Connection, claim_ids: pl.Series, at: datetime)
 
 
 def charge_sent_claims(connection: sa.Connection, at: datetime) -> None:
-    """Open what every claim is owed that was sent and not answered yet."""
-    _charge(connection, CLAIM.c.state == SENT, at)
+    """Open what every claim is owed that was sent and not answered yet, or whose successor was given up."""
+    successor = CLAIM.alias("successor")
+    given_up = sa.select(successor.c.original_claim_number).where(successor.c.state == VOID)
+    _charge(connection, (CLAIM.c.state == SENT) | CLAIM.c.claim_number.in_(given_up), at)
 
 
 def _charge(connection: sa.Connection, where: sa.ColumnElement[bool], at: datetime) -> None:
-    """Post the charges of claims that have none, dated the day they were sent; a void is owed nothing."""
-    has_charge = sa.exists().where(POSTING.c.claim_id == CLAIM.c.id, POSTING.c.account == "charge")
+    """Post the charges of claims that have none, dated the day they were sent; a void is owed nothing.
+
+    A claim whose charge was taken back and that lives again is charged once more.
+    """
+    charged = (
+        sa.select(*PLACE, TOTAL.label("amount"), TAKEN_BACK.label("taken_back"))
+        .where(IS_CHARGE, POSTING.c.claim_id.in_(sa.select(CLAIM.c.id).where(where)))
+        .group_by(*PLACE)
+        .subquery()
+    )
+    of_line = (charged.c[name] == CLAIM_LINE.c[name] for name in ("claim_id", "line_number"))
     lines = query(
         connection,
         sa.select(
             *(CLAIM_LINE.c[name] for name in ("claim_id", "line_number", "charge")),
             sa.func.coalesce(INTERCHANGE.c.sent_at, CLAIM.c.updated_at, type_=UtcDateTime()).label("sent_at"),
+            charged.c.taken_back,
         )
         .join_from(CLAIM, CLAIM_LINE, CLAIM_LINE.c.claim_id == CLAIM.c.id)
         .outerjoin(INTERCHANGE, INTERCHANGE.c.id == CLAIM.c.interchange_id)
-        .where(where, CLAIM.c.state.not_in((BUILT, *ENDED)), CLAIM.c.frequency_code != VOIDING, ~has_charge),
+        .outerjoin(charged, sa.and_(*of_line))
+        .where(
+            where,
+            CLAIM.c.state.not_in((BUILT, *ENDED)),
+            CLAIM.c.frequency_code != VOIDING,
+            sa.func.coalesce(charged.c.amount, 0) == 0,
+        ),
     )
     charges = lines.select(
-        "claim_id", "line_number", amount="charge", posted_on=pl.col("sent_at").dt.date(), key=pl.lit("")
+        "claim_id",
+        "line_number",
+        amount="charge",
+        posted_on=pl.col("sent_at").dt.date(),
+        key=_time("taken_back"),
     )
     _post_charges(connection, charges, at)
 
 
 def close_ended_claims(connection: sa.Connection, at: datetime) -> None:
     """Take back the charges of claims that are void or replaced: nobody owes them any more."""
-    place = (POSTING.c.claim_id, POSTING.c.line_number)
-    total = sa.func.sum(POSTING.c.amount)
     open_charges = query(
         connection,
-        sa.select(*place, total.label("amount"), CLAIM.c.updated_at)
+        sa.select(*PLACE, TOTAL.label("amount"), CLAIM.c.updated_at, TAKEN_BACK.label("taken_back"))
         .join_from(POSTING, CLAIM, CLAIM.c.id == POSTING.c.claim_id)
-        .where(POSTING.c.account == "charge", CLAIM.c.state.in_(ENDED))
-        .group_by(*place, CLAIM.c.updated_at)
-        .having(total != 0),
+        .where(IS_CHARGE, CLAIM.c.state.in_(ENDED))
+        .group_by(*PLACE, CLAIM.c.updated_at)
+        .having(TOTAL != 0),
     )
-    taken_back = open_charges.select(
+    ended = open_charges.select(
         "claim_id",
         "line_number",
         amount=-pl.col("amount"),
         posted_on=pl.col("updated_at").dt.date(),
-        key=pl.lit(":ended"),
+        key=pl.lit(":ended") + _time("taken_back"),
     )
-    _post_charges(connection, taken_back, at)
+    _post_charges(connection, ended, at)
+
+
+def _time(taken_back: str) -> pl.Expr:
+    """Tell one charge of a line from the next: each comes after another taking back."""
+    return pl.when(pl.col(taken_back) > 0).then(pl.format(":{}", taken_back)).otherwise(pl.lit(""))
 
 
 def _post_charges(connection: sa.Connection, charges: pl.DataFrame, at: datetime) -> None:
@@ -136,6 +167,9 @@ def _remember_payer_numbers(connection: sa.Connection, claim_ids: pl.Series) -> 
     with staged(connection, newest) as numbers:
         connection.execute(
             sa.update(CLAIM)
-            .where(CLAIM.c.id == numbers.c.claim_id)
+            .where(
+                CLAIM.c.id == numbers.c.claim_id,
+                CLAIM.c.payer_claim_number.is_distinct_from(numbers.c.payer_claim_number),
+            )
             .values(payer_claim_number=numbers.c.payer_claim_number)
         )

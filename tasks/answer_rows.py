@@ -87,7 +87,7 @@ def of_claims(answers: Answers, known: pl.DataFrame, sent: pl.DataFrame, on: dat
         outcome=outcomes_of(statuses, "277CA", on),
         word=_word("277ca", said),
         codes=_json(
-            "clearinghouse_number",
+            *("clearinghouse_number", "batch_number"),
             category="category_code",
             status="status_code",
             entity="entity_code",
@@ -117,7 +117,12 @@ def of_groups(answers: Answers, known: pl.DataFrame) -> pl.DataFrame:
 def of_batches(answers: Answers, known: pl.DataFrame, statuses: pl.DataFrame) -> pl.DataFrame:
     """Add to the rows of a 277CA the file of ours whose batch it names; the number of the set ends it."""
     placed = statuses.join(_senders(answers), on="transaction", how="left", maintain_order="left")
-    return _tied(placed, known, pl.col("batch_number").str.head(-DIGITS_OF_SET), pl.col("batch_id"))
+    return _tied(placed, known, batch_of(pl.col("batch_number")), pl.col("batch_id"))
+
+
+def batch_of(batch_number: pl.Expr) -> pl.Expr:
+    """Take the batch of the interchange out of a BHT03 of ours."""
+    return batch_number.str.head(-DIGITS_OF_SET)
 
 
 def _senders(answers: Answers) -> pl.DataFrame:

@@ -1,11 +1,12 @@
 """Answering: TA1, 999 and 277CA into the ledger: every word is kept, and the claims move by the strongest.
 
-`tasks.posting` calls `record_answers` inside the transaction of a file. A claim that is rejected once is not
-accepted by a later, weaker word, whatever comes first. How words are tied to claims is `tasks.answer_rows`.
+`tasks.posting` calls `record_answers` inside the transaction of a file, `tasks.late_answers` ties a kept file
+once more with `answer_again`. A claim that is rejected once is not accepted by a later, weaker word, whatever
+comes first. How words are tied to claims is `tasks.answer_rows`.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 
 import polars as pl
@@ -24,6 +25,8 @@ from tasks.registration import CLAIM_LINE
 
 ANSWER: Final = TABLES["answer"]
 ACTOR: Final = "collection"
+# What an answer learns when it is tied later than it came.
+TIED: Final = ("interchange_id", "claim_id", "line_number", "claim_number", "outcome", "is_matched")
 # From the weakest word to the strongest, and where each leads a claim; `investigate` leads nowhere.
 STRENGTH: Final = {"in_transit": 1, "received": 2, "accepted": 3, "rejected": 4}
 STATE_OF: Final = {"in_transit": RECEIVED, "received": RECEIVED, "accepted": ACCEPTED, "rejected": REJECTED}
@@ -42,7 +45,9 @@ class Answered:
 
 def answered_files(connection: sa.Connection, answers: Answers) -> pl.DataFrame:
     """Find the files of ours that a 999 or a 277CA speaks of: interchange_id, uri."""
-    known = _files(connection)
+    if answers.acknowledgements.is_empty() and answers.statuses.is_empty():
+        return pl.DataFrame(schema={"interchange_id": pl.Int64, "uri": pl.String})
+    known = files_of_ours(connection)
     named = [of_groups(answers, known), of_batches(answers, known, answers.statuses)]
     ids = pl.concat([frame.select("interchange_id") for frame in named]).drop_nulls().unique()
     return known.join(ids, on="interchange_id").select("interchange_id", "uri").drop_nulls()
@@ -58,21 +63,55 @@ def record_answers(
     """
     if answers.acknowledgements.is_empty() and answers.statuses.is_empty():
         return Answered()
-    known, on = _files(connection), file.at.date()
+    known = files_of_ours(connection)
+    said, words = _read(connection, known, answers, sent, file.at.date())
+    insert(connection, ANSWER, _stored(said, file_id))
+    _remember_payer_numbers(connection, said)
+    answered = move_claims(connection, words, sha256=file.sha256, at=file.at)
+    answered.answers = said.height
+    answered.unmatched = said.filter(~pl.col("is_matched")).height
+    answered.findings = unreconciled(answers, known, sent)
+    return answered
+
+
+def answer_again(
+    connection: sa.Connection,
+    file_id: int,
+    file: ArrivedFile,
+    answers: Answers,
+    sent: pl.DataFrame,
+    at: datetime,
+) -> int:
+    """Tie a file that is in the ledger to what we have filed since; count the answers that found it."""
+    said, words = _read(connection, files_of_ours(connection), answers, sent, file.at.date())
+    tied = _stored(said, file_id).filter("is_matched").select("dedupe_key", *TIED)
+    waiting = query(
+        connection,
+        sa.select(ANSWER.c.dedupe_key).where(ANSWER.c.inbound_file_id == file_id, ~ANSWER.c.is_matched),
+    )
+    found = tied.join(waiting, on="dedupe_key", how="semi")
+    with staged(connection, found) as now:
+        connection.execute(
+            sa.update(ANSWER)
+            .where(ANSWER.c.dedupe_key == now.c.dedupe_key)
+            .values({name: now.c[name] for name in TIED})
+        )
+    if not found.is_empty():
+        move_claims(connection, words, sha256=file.sha256, at=at)
+    return found.height
+
+
+def _read(
+    connection: sa.Connection, known: pl.DataFrame, answers: Answers, sent: pl.DataFrame, on: date
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Tie what a file says to what is ours: its rows, and what moves claims."""
     read = [
         of_files(answers, known, on),
         of_sets(answers, known, sent, on),
         of_claims(answers, known, sent, on),
     ]
     said = _matched(connection, pl.concat([rows for rows, _ in read], how="diagonal"))
-    insert(connection, ANSWER, _stored(said, file_id))
-    _remember_payer_numbers(connection, said)
-    words = pl.concat([words for _, words in read])
-    answered = move_claims(connection, words, sha256=file.sha256, at=file.at)
-    answered.answers = said.height
-    answered.unmatched = said.filter(~pl.col("is_matched")).height
-    answered.findings = unreconciled(answers, known, sent)
-    return answered
+    return said, pl.concat([words for _, words in read])
 
 
 def move_claims(connection: sa.Connection, words: pl.DataFrame, *, sha256: str, at: datetime) -> Answered:
@@ -117,7 +156,7 @@ def move_claims(connection: sa.Connection, words: pl.DataFrame, *, sha256: str, 
     return answered
 
 
-def _files(connection: sa.Connection) -> pl.DataFrame:
+def files_of_ours(connection: sa.Connection) -> pl.DataFrame:
     """Return every file of ours that can have been answered."""
     names = ("sender_id", "receiver_id", "control_number", "group_control_number", "batch_id", "uri")
     return query(

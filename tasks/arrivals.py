@@ -4,6 +4,7 @@
 the same numbers, whatever their line breaks; a sender who uses numbers twice for different things is heard.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -16,6 +17,14 @@ from schemas.answers import Answers
 MONEY: Final = pl.Decimal(12, 2)
 LARGEST: Final = 10**10  # the ledger's money ends here
 KINDS: Final = {"TA1": "TA1", "999": "999", "997": "999", "277": "277CA", "835": "835"}
+ANSWERS: Final = frozenset(KINDS.values())
+SET_TYPE: Final = re.compile("[0-9]{3}")  # ST01
+# What a payment is posted from: table, column and where it stands.
+AMOUNTS: Final = (
+    *(("payments", "amount", "BPR02"), ("provider_adjustments", "amount", "PLB")),
+    *(("claims", "charge", "CLP03"), ("claims", "paid", "CLP04")),
+    *(("lines", "charge", "SVC02"), ("lines", "paid", "SVC03"), ("adjustments", "amount", "CAS")),
+)
 PAYMENT_NUMBERS: Final = ("payer_id", "trace_number", "trace_payer_id", "payment_date", "amount")
 
 
@@ -49,11 +58,15 @@ def identify(answers: Answers, payments: pl.DataFrame) -> Identity:
         payments: What `judged` returned.
     """
     types = answers.transactions["type"].to_list() + answers.acknowledgements["kind"].to_list()
-    kinds = {KINDS.get(kind, "other") for kind in types}
+    # What answers nothing is called by its own type, so that people can be told what it is.
+    kinds = {KINDS.get(kind) or (kind if SET_TYPE.fullmatch(kind or "") else "other") for kind in types}
     said = pl.concat(
         [
             payments.select(text="content_sha256"),
-            *(_texts(frame) for frame in (answers.statuses, answers.acknowledgements, answers.errors)),
+            *(
+                _texts(frame)
+                for frame in (answers.statuses, answers.totals, answers.acknowledgements, answers.errors)
+            ),
         ]
     )["text"]
     ids = ("sender_id", "interchange_control_number", "group_control_number")
@@ -62,7 +75,8 @@ def identify(answers: Answers, payments: pl.DataFrame) -> Identity:
     )
     sender, interchange, group = envelopes.row(0) if envelopes.height else (None, None, None)
     digest = digests(pl.Series(["\n".join(said)]))[0]
-    kind = kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "unknown"
+    several = "mixed" if kinds & ANSWERS else "other" if kinds else "unknown"
+    kind = kinds.pop() if len(kinds) == 1 else several
     return Identity(kind, sender, interchange, group, digest)
 
 
@@ -74,28 +88,24 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
         and the ledger can hold every amount), posted_on, identity_key and content_sha256.
     """
     of_claim = answers.claims.select("claim", "payment")
-    lines = answers.lines.join(of_claim, on="claim")
-    adjustments = answers.adjustments.join(of_claim, on="claim")
-    plbs = answers.provider_adjustments
     # Lines that are paid something else than their claim, without a reason at claim level.
     unlike_lines = answers.findings.filter(rule="claim_lines_balance")["segment"]
     broken = pl.concat(
         [
             answers.claims.filter(
-                ~pl.col("is_balanced")
-                | pl.col("segment").is_in(unlike_lines.implode())
-                | is_too_large("charge", "paid")
-            ),
-            lines.filter(~pl.col("is_balanced") | is_too_large("charge", "paid")),
-            adjustments.filter(is_too_large("amount")),
-            plbs.filter(is_too_large("amount")),
-        ],
-        how="diagonal_relaxed",
+                ~pl.col("is_balanced") | pl.col("segment").is_in(unlike_lines.implode())
+            ).select("payment"),
+            answers.lines.filter(~pl.col("is_balanced")).join(of_claim, on="claim").select("payment"),
+            too_large(answers).select("payment"),
+        ]
     )["payment"].unique()
     none = pl.lit(0, pl.Decimal(38, 2))
     sums = [
         frame.group_by("payment").agg(pl.col(column).cast(pl.Decimal(38, 2)).sum().alias(name))
-        for frame, column, name in ((answers.claims, "paid", "paid"), (plbs, "amount", "withheld"))
+        for frame, column, name in (
+            (answers.claims, "paid", "paid"),
+            (answers.provider_adjustments, "amount", "withheld"),
+        )
     ]
     produced = answers.transactions.select(
         "transaction", sent_on=pl.coalesce("group_date", "interchange_date")
@@ -111,9 +121,7 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
         payments.join(_contents(answers), on="payment", how="left", maintain_order="left")
         .with_columns(
             difference=difference,
-            is_whole=pl.col("is_balanced")
-            & ~pl.col("payment").is_in(broken.implode())
-            & ~is_too_large("amount"),
+            is_whole=pl.col("is_balanced") & ~pl.col("payment").is_in(broken.implode()),
             posted_on=pl.coalesce("payment_date", "production_date", "sent_on", pl.lit(received_at.date())),
             content=pl.col("content").fill_null(""),
             numbers=numbers,
@@ -124,9 +132,21 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
     )
 
 
-def is_too_large(*columns: str) -> pl.Expr:
+def too_large(answers: Answers) -> pl.DataFrame:
+    """Find the amounts that keep a payment out of the ledger: payment, segment, element, found."""
+    of_claim = answers.claims.select("claim", "payment")
+    found = []
+    for name, column, element in AMOUNTS:
+        rows: pl.DataFrame = getattr(answers, name).filter(is_too_large(column))
+        owned = rows if "payment" in rows.columns else rows.join(of_claim, on="claim")
+        place = {"element": pl.lit(element), "found": pl.col(column).cast(pl.String)}
+        found.append(owned.select("payment", "segment", **place))
+    return pl.concat(found)
+
+
+def is_too_large(column: str) -> pl.Expr:
     """Tell whether an amount is more than the ledger can hold."""
-    return pl.any_horizontal((pl.col(name).abs() >= LARGEST).fill_null(value=False) for name in columns)
+    return (pl.col(column).abs() >= LARGEST).fill_null(value=False)
 
 
 def _contents(answers: Answers) -> pl.DataFrame:

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +28,9 @@ from schemas.ledger import Money, UtcDateTime
 
 WRITER_LOCK: Final = 837_001  # any number, the same in every process
 WAIT_SECONDS: Final = 120  # a writer's turn is seconds; past this something is stuck
+ROWS_AT_ONCE: Final = 50_000  # that a bulk channel holds in memory
+# Values in one INSERT on SQLite, whose limit is 32,766: a statement of many rows costs half of one for each.
+PLACES: Final = 10_000
 _UPGRADING: Final = threading.Lock()  # Alembic keeps its context in a global of the process
 
 
@@ -57,9 +62,9 @@ def exists(url: str) -> bool:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Leave BEGIN to us, keep foreign keys, and let a commit outlast a power cut."""
+    """Leave BEGIN to us, keep foreign keys, let a commit outlast a power cut, and work in memory."""
     connection.isolation_level = None
-    for pragma in ("foreign_keys=ON", "synchronous=FULL"):
+    for pragma in ("foreign_keys=ON", "synchronous=FULL", "cache_size=-65536", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -97,7 +102,7 @@ def _plain_errors() -> Iterator[None]:
         yield
     except sa.exc.DBAPIError as error:
         raise LedgerError(_without_values(error.orig)) from None
-    except psycopg.Error as error:
+    except (psycopg.Error, sqlite3.Error) as error:
         raise LedgerError(_without_values(error)) from None
 
 
@@ -136,7 +141,8 @@ def _keep_a_write_ahead_log(engine: sa.Engine) -> None:
     """
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        raw = engine.raw_connection()
+        with _plain_errors():
+            raw = engine.raw_connection()
         try:
             raw.cursor().execute("PRAGMA journal_mode=WAL")
             return
@@ -179,8 +185,9 @@ def _plain(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[Any]
 
 def _fetch(connection: sa.Connection, statement: sa.Select[Any], raw: dict[str, Any]) -> pl.DataFrame:
     """Read rows of whole numbers and text, a part at a time so that few are ever Python objects."""
-    parts = connection.execute(statement).partitions(50_000)
-    frames = [pl.DataFrame([tuple(row) for row in part], schema=raw, orient="row") for part in parts]
+    cursor: Any = connection.execute(statement).cursor
+    parts = iter(lambda: cursor.fetchmany(ROWS_AT_ONCE), [])
+    frames = [pl.DataFrame(part, schema=raw, orient="row") for part in parts]
     return pl.concat([pl.DataFrame(schema=raw), *frames])
 
 
@@ -199,16 +206,37 @@ def insert(connection: sa.Connection, table: sa.Table, frame: pl.DataFrame) -> N
     if frame.is_empty():
         return
     stored = frame.select(_stored(name, table.c[name].type, connection) for name in frame.columns)
-    names = ", ".join(f'"{name}"' for name in frame.columns)
-    target = f'"{table.name}" ({names})'
-    if connection.dialect.name == "sqlite":
-        places = ", ".join("?" for _ in frame.columns)
-        connection.exec_driver_sql(f"INSERT INTO {target} VALUES ({places})", stored.rows())
-        return
+    write = _copy_in if connection.dialect.name == "postgresql" else _insert
+    write(connection, table.name, stored)
+
+
+def _target(table: str, columns: list[str]) -> str:
+    """Name a table and those of its columns that rows bring."""
+    names = ", ".join(f'"{name}"' for name in columns)
+    return f'"{table}" ({names})'
+
+
+def _insert(connection: sa.Connection, table: str, stored: pl.DataFrame) -> None:
+    """Add rows many at a time; a value that all of them share is handed over once for each statement."""
+    differs = stored.select(pl.all().ne_missing(pl.all().first()).any()).row(0)
+    own = list(compress(stored.columns, differs)) or stored.columns[:1]
+    shared = stored.drop(own)
+    taken = [*("?" for _ in shared.columns), *(f"column{n}" for n in range(1, len(own) + 1))]
+    insert_rows = f"INSERT INTO {_target(table, [*shared.columns, *own])} SELECT {', '.join(taken)} FROM"
+    row = f"({', '.join('?' for _ in own)})"
+    first = shared.row(0) if shared.width else ()
+    for part in stored.select(own).iter_slices(PLACES // len(own)):
+        values = (*first, *chain.from_iterable(part.rows()))
+        connection.exec_driver_sql(f"{insert_rows} (VALUES {', '.join([row] * part.height)})", values)
+
+
+def _copy_in(connection: sa.Connection, table: str, stored: pl.DataFrame) -> None:
+    """Add rows through PostgreSQL's bulk channel."""
     driver: Any = connection.connection.driver_connection
-    copy_in = f"COPY {target} FROM STDIN (FORMAT csv)"
+    copy_in = f"COPY {_target(table, stored.columns)} FROM STDIN (FORMAT csv)"
     with driver.cursor() as cursor, cursor.copy(copy_in) as copy:
-        copy.write(stored.write_csv(include_header=False, quote_style="non_numeric").encode())
+        for part in stored.iter_slices(ROWS_AT_ONCE):
+            copy.write(part.write_csv(include_header=False, quote_style="non_numeric").encode())
 
 
 def upsert(connection: sa.Connection, table: sa.Table) -> Any:
@@ -219,14 +247,20 @@ def upsert(connection: sa.Connection, table: sa.Table) -> Any:
 @contextmanager
 def staged(connection: sa.Connection, frame: pl.DataFrame) -> Iterator[sa.Table]:
     """Lay a frame beside the tables for the length of a block, to join with or update from."""
-    columns = [sa.Column(name, _sql_type(dtype)) for name, dtype in frame.schema.items()]
-    table = sa.Table("staged", sa.MetaData(), *columns, prefixes=["TEMPORARY"])
+    table = _staging(tuple(frame.schema.items()))
     table.create(connection)
     insert(connection, table, frame)
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("ANALYZE staged")
     yield table
     table.drop(connection)
+
+
+@lru_cache(maxsize=256)
+def _staging(schema: tuple[tuple[str, pl.DataType], ...]) -> sa.Table:
+    """Name the columns of a staged frame; the same table for the same columns, so that SQL is made once."""
+    columns = [sa.Column(name, _sql_type(dtype)) for name, dtype in schema]
+    return sa.Table("staged", sa.MetaData(), *columns, prefixes=["TEMPORARY"])
 
 
 def _polars_type(kind: sa.types.TypeEngine[Any]) -> pl.DataType:

@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 import sqlalchemy as sa
 
+from billing.books import standing
 from schemas.crashpoints import crashpoint
 from schemas.errors import Refused
 from tasks.accounts import charge_claims, charge_sent_claims, close_ended_claims, settle_claims
@@ -17,7 +18,7 @@ from tasks.answer_rows import WORDS
 from tasks.answering import ANSWER, move_claims
 from tasks.claim_states import CLAIM, TABLES, instant
 from tasks.database import insert, query, staged, writing
-from tasks.matching import claims_by_number, match_answered_lines, match_claims
+from tasks.matching import claims_by_number, claims_of_references, match_answered_lines, match_claims
 from tasks.remittances import POSTING, UNDECIDED
 
 INBOUND_FILE: Final = TABLES["inbound_file"]
@@ -25,6 +26,8 @@ REMITTANCE: Final = TABLES["remittance"]
 REMITTANCE_CLAIM: Final = TABLES["remittance_claim"]
 REMITTANCE_LINE: Final = TABLES["remittance_line"]
 REMITTANCE_ADJUSTMENT: Final = TABLES["remittance_adjustment"]
+# What a posting says wherever it stands.
+UNAPPLIED: Final = [column for column in POSTING.c if column.name not in ("id", "claim_id", "line_number")]
 
 
 def match_again(engine: sa.Engine, at: datetime) -> int:
@@ -41,10 +44,11 @@ def match_again(engine: sa.Engine, at: datetime) -> int:
         )
         found = match_claims(connection, unmatched).rename({"claim": "id"})
         _adopt(connection, found, at)
+        placed = _match_references(connection, at)
         charge_sent_claims(connection, at)
         close_ended_claims(connection, at)
         crashpoint("matches not committed")
-    return answers + found.height
+    return answers + found.height + placed
 
 
 def confirm_match(
@@ -159,11 +163,10 @@ def _adopt_lines(connection: sa.Connection, found: pl.DataFrame) -> pl.DataFrame
 
 def _transfer(connection: sa.Connection, found: pl.DataFrame, lines: pl.DataFrame, at: datetime) -> None:
     """Take postings off nobody's account and put them on the claim's."""
-    columns = [column for column in POSTING.c if column.name not in ("id", "claim_id", "line_number")]
     with staged(connection, found.select("id", "claim_id")) as match:
         unapplied = query(
             connection,
-            sa.select(*columns, match.c.claim_id)
+            sa.select(*UNAPPLIED, match.c.claim_id)
             .join_from(match, POSTING, POSTING.c.remittance_claim_id == match.c.id)
             .where(POSTING.c.claim_id.is_(None)),
         )
@@ -182,10 +185,33 @@ def _transfer(connection: sa.Connection, found: pl.DataFrame, lines: pl.DataFram
     place = ["remittance_claim_id", "segment"]
     of_adjustments = adjusted.join(lines.select("id", "line_number"), on="id")
     numbers = pl.concat([lines.select(*place, "line_number"), of_adjustments.select(*place, "line_number")])
-    placed = unapplied.join(numbers, on=place, how="left").with_columns(recorded_at=instant(at))
-    off = placed.drop("claim_id", "line_number").with_columns(
-        amount=-pl.col("amount"), dedupe_key=pl.col("dedupe_key") + ":off"
+    _put_on_claims(connection, unapplied.join(numbers, on=place, how="left"), at)
+
+
+def _match_references(connection: sa.Connection, at: datetime) -> int:
+    """Put adjustments of whole payments on the claims that their references name by now."""
+    waiting = query(
+        connection,
+        sa.select(*UNAPPLIED, POSTING.c.claim_id).where(
+            POSTING.c.claim_id.is_(None),
+            POSTING.c.remittance_id.is_not(None),
+            POSTING.c.remittance_claim_id.is_(None),
+            POSTING.c.reference.is_not(None),
+        ),
     )
-    on = placed.with_columns(dedupe_key=pl.col("dedupe_key") + ":on")
+    unapplied = standing(waiting).drop("claim_id")
+    named = claims_of_references(connection, unapplied["reference"])
+    placed = unapplied.join(named.rename({"named_claim_id": "claim_id"}), on="reference")
+    _put_on_claims(connection, placed, at)
+    return placed.height
+
+
+def _put_on_claims(connection: sa.Connection, unapplied: pl.DataFrame, at: datetime) -> None:
+    """Take postings off nobody's account, and put them on that of their claim and, if any, line."""
+    place = pl.concat_str("remittance_id", "segment", "number", separator=":")
+    placed = unapplied.with_columns(recorded_at=instant(at), dedupe_key=place + ":on")
+    off = placed.select(column.name for column in UNAPPLIED).with_columns(
+        amount=-pl.col("amount"), dedupe_key=place + ":off"
+    )
     insert(connection, POSTING, off)
-    insert(connection, POSTING, on)
+    insert(connection, POSTING, placed)

@@ -20,6 +20,7 @@ from tasks.registration import CLAIM_LINE
 
 REMITTANCE_CLAIM: Final = TABLES["remittance_claim"]
 SHORTEST_CUT: Final = 8  # a claim number cut below this says too little
+NOTHING_TOLD: Final = pl.DataFrame(schema={"claim_id": pl.Int64, "number": pl.String})
 
 
 def claims_by_number(connection: sa.Connection, numbers: pl.Series) -> pl.DataFrame:
@@ -87,6 +88,8 @@ def suggest_claims(connection: sa.Connection, claims: pl.DataFrame, lines: pl.Da
     Returns:
         claim, suggested_claim_id: where a cut number, or member, date, code and charge, point to one claim.
     """
+    if claims.is_empty():
+        return pl.DataFrame(schema={"claim": pl.Int64, "suggested_claim_id": pl.Int64})
     cut = claims.select("claim", "claim_number", start=pl.col("claim_number").str.head(SHORTEST_CUT)).filter(
         pl.col("claim_number").str.len_chars() >= SHORTEST_CUT
     )
@@ -131,7 +134,7 @@ def _claims_like(connection: sa.Connection, said: pl.DataFrame) -> pl.DataFrame:
 
 
 def claims_of_references(
-    connection: sa.Connection, references: pl.Series, told: pl.DataFrame
+    connection: sa.Connection, references: pl.Series, told: pl.DataFrame = NOTHING_TOLD
 ) -> pl.DataFrame:
     """Find the claim that the free text of a provider adjustment names, by our number or the payer's.
 
@@ -149,6 +152,8 @@ def claims_of_references(
         .explode("number")
         .drop_nulls()
     )
+    if words.is_empty():
+        return pl.DataFrame(schema={"reference": pl.String, "named_claim_id": pl.Int64})
     known = claims_by_number(connection, words["number"]).select("claim_id", number="claim_number")
     payers = _claims_of_payer_numbers(connection, words["number"].unique())
     named = (
@@ -161,23 +166,28 @@ def claims_of_references(
 
 def match_answered_lines(connection: sa.Connection, lines: pl.DataFrame) -> pl.DataFrame:
     """Find the line of ours for each line of a matched claim; see `billing.line_matching.match_lines`."""
-    names = (
-        "claim_id",
-        "line_number",
-        "line_control_number",
-        "code",
-        "modifiers",
-        "charge",
-        "date_of_service",
-    )
-    with staged(connection, lines.select("claim_id").unique()) as asked:
-        ours = query(
+    place = ["claim_id", "line_control_number"]
+    numbers = _lines_of(connection, lines["claim_id"], *place, "line_number")
+    numbered = lines.join(numbers, on=place).select("line", "claim_id", claim_line_number="line_number")
+    odd = lines.join(numbered, on="line", how="anti").select("claim_id").unique()
+    if odd.is_empty():
+        return numbered.drop("claim_id")
+    # Where a number is missing or not ours, the whole claim is looked at.
+    facts = ("code", "modifiers", "charge", "date_of_service")
+    ours = _lines_of(connection, odd["claim_id"], *place, "line_number", *facts)
+    plain = numbered.join(odd, on="claim_id", how="anti").drop("claim_id")
+    return pl.concat([plain, match_lines(lines.join(odd, on="claim_id", how="semi"), ours)])
+
+
+def _lines_of(connection: sa.Connection, claim_ids: pl.Series, *columns: str) -> pl.DataFrame:
+    """Return columns of the lines of claims."""
+    with staged(connection, claim_ids.unique().to_frame("claim_id")) as asked:
+        return query(
             connection,
-            sa.select(*(CLAIM_LINE.c[name] for name in names)).join_from(
+            sa.select(*(CLAIM_LINE.c[name] for name in columns)).join_from(
                 asked, CLAIM_LINE, CLAIM_LINE.c.claim_id == asked.c.claim_id
             ),
         )
-    return match_lines(lines, ours)
 
 
 def prove_sent(connection: sa.Connection, claim_ids: pl.Series, *, sha256: str, at: datetime) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from schemas.answers import Answers, CollectedFile
 from schemas.crashpoints import crashpoint
 from tasks.answering import Answered, answered_files, record_answers
-from tasks.arrivals import ArrivedFile, Identity, identify, judged
+from tasks.arrivals import ANSWERS, LARGEST, ArrivedFile, Identity, identify, judged, too_large
 from tasks.claim_states import TABLES
 from tasks.database import query, reading, staged, writing
 from tasks.remittances import Remitted, record_remittances
@@ -35,13 +35,13 @@ FINDING: Final = (
 )
 
 
-def taken_before(engine: sa.Engine, origins: list[str]) -> set[str]:
-    """Return those objects of an inbox that were taken as they are now."""
+def taken_before(engine: sa.Engine, origins: list[str]) -> dict[str, CollectedFile]:
+    """Return what became of those objects of an inbox that were taken as they are now, by their origin."""
     with reading(engine) as connection, staged(connection, pl.DataFrame({"origin": origins})) as asked:
-        statement = sa.select(INBOUND_FILE.c.origin).where(
+        statement = sa.select(INBOUND_FILE.c.origin, INBOUND_FILE.c.summary).where(
             INBOUND_FILE.c.origin.in_(sa.select(asked.c.origin))
         )
-        return set(connection.execute(statement).scalars())
+        return {origin: CollectedFile.model_validate(told) for origin, told in connection.execute(statement)}
 
 
 def sent_files(engine: sa.Engine, answers: Answers) -> pl.DataFrame:
@@ -72,7 +72,7 @@ def post_file(engine: sa.Engine, file: ArrivedFile, answers: Answers, sent: pl.D
         answered = record_answers(connection, file_id, file, answers, sent)
         collected = _collected(file, identity, stated, remitted, answered)
         collected = collected.model_copy(update={"errors": answers.findings.filter(severity="error").height})
-        _finish(connection, file_id, collected, _own_findings(answers.findings, stated, answered))
+        _finish(connection, file_id, collected, _own_findings(answers, stated, answered))
         crashpoint("answer not committed")
     return collected
 
@@ -170,7 +170,7 @@ def _collected(
 
 def _state(kind: str, payments: list[str]) -> str:
     """Say what became of the file as a whole; its answers are always taken."""
-    if kind in ("unknown", "other"):
+    if kind not in ANSWERS and kind != "mixed":
         return "unreadable"
     if "quarantined" in payments:
         return "partly" if kind == "mixed" or set(payments) != {"quarantined"} else "quarantined"
@@ -214,7 +214,7 @@ def _finish(
     connection.execute(sa.update(INBOUND_FILE).where(INBOUND_FILE.c.id == file_id).values(**values))
 
 
-def _own_findings(findings: pl.DataFrame, payments: pl.DataFrame, answered: Answered) -> pl.DataFrame:
+def _own_findings(answers: Answers, payments: pl.DataFrame, answered: Answered) -> pl.DataFrame:
     """Add to the reader's findings what only the ledger can know."""
     altered = payments.filter((pl.col("state") == "quarantined") & pl.col("is_whole")).select(
         "transaction",
@@ -227,7 +227,21 @@ def _own_findings(findings: pl.DataFrame, payments: pl.DataFrame, answered: Answ
             "claims, but says other things. Ask the payer which is right."
         ),
     )
-    return pl.concat([findings, altered, answered.findings], how="diagonal_relaxed")
+    unheld = (
+        too_large(answers)
+        .join(payments.select("payment", "transaction"), on="payment")
+        .select(
+            *("transaction", "segment", "element", "found"),
+            severity=pl.lit("error"),
+            rule=pl.lit("amount_too_large"),
+            expected=pl.lit(f"less than {LARGEST:,} dollars"),
+            message=pl.lit(
+                "The ledger holds no amount as large as this, so the whole payment is kept back. Ask the "
+                "payer for a corrected remittance."
+            ),
+        )
+    )
+    return pl.concat([answers.findings, altered, unheld, answered.findings], how="diagonal_relaxed")
 
 
 def _kept(findings: pl.DataFrame) -> list[dict[str, Any]]:

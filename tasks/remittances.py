@@ -72,7 +72,6 @@ def record_remittances(
     insert(connection, TABLES["remittance_line"], _line_rows(tables.lines))
     insert(connection, TABLES["remittance_adjustment"], _adjustment_rows(tables.adjustments))
     insert(connection, TABLES["remittance_remark"], _remark_rows(tables.remarks))
-    insert(connection, POSTING, _posting_rows(tables.postings, file_id, file.at))
     matched = tables.claims.drop_nulls("claim_id")
     moved = settle_claims(
         connection,
@@ -82,6 +81,7 @@ def record_remittances(
         at=file.at,
     )
     charge_claims(connection, matched["claim_id"], file.at)
+    insert(connection, POSTING, _posting_rows(tables.postings, file.at))
     return Remitted(
         paid=sum(posted["amount"].to_list(), Decimal("0.00")),
         claims=tables.claims.height,
@@ -100,7 +100,7 @@ def _numbered(connection: sa.Connection, table: str, count: int) -> pl.Series:
 
 def _tables(connection: sa.Connection, posted: pl.DataFrame, answers: Answers) -> _Tables:
     """Cut the posted payments out of the file, find whose they are, and turn them into postings."""
-    owners = posted.select("payment", "posted_on", transaction_index="transaction", remittance_id="id")
+    owners = posted.select("payment", "posted_on", remittance_id="id")
     claims = answers.claims.join(owners, on="payment", maintain_order="left").with_columns(
         _money("charge", "paid"), _null_if_too_large("patient_responsibility")
     )
@@ -238,16 +238,11 @@ def _remark_rows(remarks: pl.DataFrame) -> pl.DataFrame:
     return remarks.select("remittance_claim_id", "remittance_line_id", "segment", "number", "code")
 
 
-def _posting_rows(postings: pl.DataFrame, file_id: int, at: datetime) -> pl.DataFrame:
-    place = (
-        pl.col(name).fill_null(0) for name in ("transaction_index", "claim", "line", "segment", "number")
-    )
+def _posting_rows(postings: pl.DataFrame, at: datetime) -> pl.DataFrame:
     return postings.select(
         *("posted_on", "account", "amount", "claim_id", "line_number", "remittance_id"),
-        *("remittance_claim_id", "transaction_index", "segment", "group_code", "reason_code", "reference"),
+        *("remittance_claim_id", "segment", "number", "group_code", "reason_code", "reference"),
         recorded_at=instant(at),
-        inbound_file_id=pl.lit(file_id),
-        dedupe_key=pl.concat_str(pl.lit(str(file_id)), *place, separator=":"),
     )
 
 

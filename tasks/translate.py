@@ -8,6 +8,7 @@ steps call `to_x12` for a bucket, the filing step calls `write_checked` for an i
 import re
 from dataclasses import dataclass, fields
 from datetime import date
+from functools import cache
 
 import polars as pl
 
@@ -269,11 +270,15 @@ def read_answers(data: bytes, name: str) -> Answers:
     tables = reader.read_x12(data, name).tables
     # Only a TA1 stands outside every transaction set, and says nothing of who sent it.
     has_ta1 = "TA1" in tables["acknowledgements"]["kind"]
-    interchanges = segments.Document.read(data if has_ta1 else b"").interchanges
     return Answers(
         **{field.name: tables[field.name] for field in fields(Answers) if field.name in tables},
-        interchanges=interchanges,
+        interchanges=segments.Document.read(data).interchanges if has_ta1 else _no_interchanges(),
     )
+
+
+@cache
+def _no_interchanges() -> pl.DataFrame:
+    return segments.Document.read(b"").interchanges
 
 
 def sent_claims(data: bytes) -> pl.DataFrame:

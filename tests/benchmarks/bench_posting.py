@@ -19,12 +19,14 @@ from sqlalchemy.orm import Session
 
 from infra.sandbox.servers import postgres_server
 from schemas.answers import Answers
+from schemas.ledger import ADJUDICATED, ClaimEvent
 from schemas.ledger_answers import (
     Posting,
     Remittance,
     RemittanceAdjustment,
     RemittanceClaim,
     RemittanceLine,
+    RemittanceRemark,
 )
 from tasks.arrivals import ArrivedFile
 from tasks.claim_states import TABLES
@@ -33,13 +35,16 @@ from tasks.ledger import Ledger
 from tasks.posting import post_file
 from tasks.translate import read_answers
 from tests.benchmarks.bench_remittance import remittance
-from tests.tasks.made_claims import OCTOBER, SOURCE, month
+from tests.tasks.made_claims import MONEY, OCTOBER, SOURCE, month
 
 CLAIMS = 200_000
 SHARE = 10_000  # claims whose rows `add_all` writes
 GOAL = 15
 AT = datetime(2026, 11, 20, tzinfo=UTC)
-ROWS = (Remittance, RemittanceClaim, RemittanceLine, RemittanceAdjustment, Posting)
+ROWS = (
+    *(Remittance, RemittanceClaim, RemittanceLine, RemittanceAdjustment, RemittanceRemark, Posting),
+    ClaimEvent,
+)
 PARENTS = ("interchange", "claim", "inbound_file")  # what those rows point to
 NO_FILES = pl.DataFrame(
     schema={
@@ -64,14 +69,17 @@ def ledgers() -> Iterator[list[tuple[str, str, str]]]:
         ]
 
 
-def sent_claims(ledger: Ledger, numbers: pl.Series) -> None:
-    """Register and send claims under the numbers that the remittance names."""
-    claims, lines = month(len(numbers))
-    renamed = pl.DataFrame({"claim_number": claims["claim_number"], "number": numbers})
-    claims, lines = (
-        frame.join(renamed, on="claim_number").drop("claim_number").rename({"number": "claim_number"})
-        for frame in (claims, lines)
-    )
+def made_claims() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Give the claims that the remittance answers: three lines of sixty dollars each."""
+    claims, lines = month(CLAIMS, charge="60")
+    third = lines.filter(line_number=2).with_columns(line_number=pl.lit(3, pl.Int64))
+    whole = {"line_count": pl.lit(3, pl.Int64), "total_charge": pl.lit(180, MONEY)}
+    return claims.with_columns(**whole), pl.concat([lines, third])
+
+
+def sent(ledger: Ledger, claims: pl.DataFrame, lines: pl.DataFrame) -> None:
+    """Register the claims and send them."""
+    ledger.upgrade()
     ledger.register_claims(claims, lines, month=OCTOBER, source=SOURCE, at=AT)
     for number in ledger.allocate_interchanges(month=OCTOBER, source=SOURCE, at=AT)["interchange_id"]:
         ledger.record_written(number, uri="claims/one.837", sha256="f" * 64, size=1)
@@ -79,27 +87,28 @@ def sent_claims(ledger: Ledger, numbers: pl.Series) -> None:
         ledger.record_sent(number, receipt={}, at=AT)
 
 
-def rows_of(ledger: Ledger, table: Any) -> int:
-    with reading(ledger.engine) as connection:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+def written(table: Any) -> sa.Select[Any]:
+    """Select the rows that posting adds to a table; the claims' earlier events are not among them."""
+    columns = table.__table__.c
+    rows = sa.select(*columns)
+    return rows.where(columns.to_state == ADJUDICATED) if table is ClaimEvent else rows
 
 
-def ours(url: str, answers: Answers, data: bytes) -> tuple[float, Ledger]:
+def ours(ledger: Ledger, answers: Answers, data: bytes) -> float:
     """Post the remittance and return rows per second."""
-    ledger = Ledger(url)
-    ledger.upgrade()
-    sent_claims(ledger, answers.claims["claim_number"])
     file = ArrivedFile(hashlib.sha256(data).hexdigest(), "era.835", "era", "era", len(data), AT)
     start = time.perf_counter()
     posted = post_file(ledger.engine, file, answers, NO_FILES)
     seconds = time.perf_counter() - start
     assert posted.payments_posted == 1
-    return sum(rows_of(ledger, table) for table in ROWS) / seconds, ledger
+    assert posted.claims_matched == posted.adjudicated == CLAIMS
+    with reading(ledger.engine) as connection:
+        counts = [sa.select(sa.func.count()).select_from(written(table).subquery()) for table in ROWS]
+        return sum(connection.execute(count).scalar_one() for count in counts) / seconds
 
 
-def theirs(url: str, source: Ledger) -> float:
+def theirs(target: Ledger, source: Ledger) -> float:
     """Write the rows of some of the claims with `add_all` and return rows per second."""
-    target = Ledger(url)
     target.upgrade()
     with reading(source.engine) as connection:
         parents = [(name, query(connection, sa.select(TABLES[name]))) for name in PARENTS]
@@ -113,31 +122,29 @@ def theirs(url: str, source: Ledger) -> float:
             session.add_all(rows)
             session.flush()
         session.commit()
-    seconds = time.perf_counter() - start
-    target.close()
-    return sum(map(len, models)) / seconds
+    return sum(map(len, models)) / (time.perf_counter() - start)
 
 
 def _share(table: Any) -> sa.Select[Any]:
     """Select the rows of the first claims; what is ordered beneath a claim comes with it."""
-    columns = table.__table__.c
     if table is Remittance:
-        return sa.select(*columns)
-    return sa.select(*columns).where(
-        columns["id" if table is RemittanceClaim else "remittance_claim_id"] <= SHARE
-    )
+        return written(table)
+    owner = {RemittanceClaim: "id", Posting: "claim_id", ClaimEvent: "claim_id"}
+    return written(table).where(table.__table__.c[owner.get(table, "remittance_claim_id")] <= SHARE)
 
 
 def run() -> list[dict[str, Any]]:
     """Measure both databases."""
-    data = remittance(CLAIMS)
+    claims, lines = made_claims()
+    data = remittance(CLAIMS, claims["claim_number"])
     answers = read_answers(data, "era.835")
     results = []
     with ledgers() as databases:
         for name, our_url, their_url in databases:
-            rate, ledger = ours(our_url, answers, data)
-            baseline = theirs(their_url, ledger)
-            ledger.close()
+            with Ledger(our_url) as ledger, Ledger(their_url) as target:
+                sent(ledger, claims, lines)
+                rate = ours(ledger, answers, data)
+                baseline = theirs(target, ledger)
             results.append(
                 {
                     "name": f"posting {CLAIMS:,} claims of remittance into {name}, beside add_all",

@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
+from schemas.datasets import DATASETS
 from schemas.quarantine import RawPart, screen
 from schemas.settling import settle
-from schemas.sources import DATASETS
 from tasks.readers import READERS
 
 ROWS = 1_000_000

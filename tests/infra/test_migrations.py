@@ -2,6 +2,7 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from alembic.config import Config
 
 import infra.migrations as migrations_package
 from schemas.ledger import LedgerTable
-from tasks.database import connect, migrations, upgrade, writing
+from tasks.database import LedgerError, connect, migrations, upgrade, writing
 
+AT = datetime(2026, 11, 20, tzinfo=UTC)
 FOLDER = Path(next(iter(migrations_package.__path__)))
 
 
@@ -56,6 +58,65 @@ def test_a_migration_can_be_taken_back_and_applied_again(url: str) -> None:
     assert tables(url) == {"alembic_version"}
     upgrade_alone(url)
     assert "claim_event" in tables(url)
+
+
+def test_postings_keep_what_they_say_when_their_keys_change(url: str) -> None:
+    keys = ["1:1:1:1:20:0", "1:1:1:1:22:2", "1:1:1:1:22:3:off", "charge:1:1"]
+    engine = connect(url)
+    upgrade(engine, "0004")
+    add(engine, "inbound_file", size=1, received_at=AT, kind="835", state="posted", summary={}, findings=[])
+    add(
+        engine,
+        "remittance",
+        inbound_file_id=1,
+        transaction_index=1,
+        segment=4,
+        is_balanced=True,
+        state="posted",
+    )
+    for number, key in enumerate(keys, 1):
+        of_file = {"remittance_id": 1, "inbound_file_id": 1, "transaction_index": 1, "account": "payment"}
+        said = of_file | {"segment": int(key.split(":")[4])} if key[0] == "1" else {"account": "charge"}
+        add(engine, "posting", number, posted_on=AT.date(), recorded_at=AT, amount=1, dedupe_key=key, **said)
+    upgrade(engine)
+    now = read(engine, "posting", "remittance_id", "segment", "number", "dedupe_key")
+    assert now[:2] == [(1, 20, 0, None), (1, 22, 2, None)]
+    assert now[2:] == [(1, 22, None, keys[2]), (None, None, None, keys[3])]
+    for refused in ("UPDATE posting SET amount = 0", "DELETE FROM posting"):
+        with pytest.raises(LedgerError), writing(engine) as connection:
+            connection.execute(sa.text(refused))
+    with pytest.raises(LedgerError, match="ck_posting_account"):
+        add(
+            engine,
+            "posting",
+            9,
+            posted_on=AT.date(),
+            recorded_at=AT,
+            amount=1,
+            dedupe_key="x",
+            account="tips",
+        )
+    with writing(engine) as connection:
+        command.downgrade(migrations(connection), "0004")
+    before = read(engine, "posting", "inbound_file_id", "transaction_index", "dedupe_key")
+    assert before[:2] == [(1, 1, "1:1:0:0:20:0"), (1, 1, "1:1:0:0:22:2")]
+    assert [row[2] for row in before[2:]] == keys[2:]
+    engine.dispose()
+
+
+def add(engine: sa.Engine, name: str, id_: int = 1, **values: object) -> None:
+    """Add a row to a table as it is now; what is not given and must be there is a word."""
+    with writing(engine) as connection:
+        table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+        words = {column.name: "x" for column in table.c if not column.nullable}
+        connection.execute(sa.insert(table).values({**words, **values, "id": id_}))
+
+
+def read(engine: sa.Engine, name: str, *columns: str) -> list[tuple[object, ...]]:
+    """Return columns of a table as it is now."""
+    with writing(engine) as connection:
+        rows = connection.execute(sa.text(f"SELECT {', '.join(columns)} FROM {name} ORDER BY id"))
+        return [tuple(row) for row in rows]
 
 
 def test_an_upgrade_that_fails_half_way_leaves_the_database_as_it_was(url: str) -> None:

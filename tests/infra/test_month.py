@@ -18,9 +18,9 @@ from infra.sandbox.month import MonthMade, main, make_month
 from infra.sandbox.places import place
 from infra.sandbox.servers import S3Server
 from schemas.columns import MBI_PATTERN, is_npi
+from schemas.datasets import DATASETS
 from schemas.quarantine import RawPart, screen
 from schemas.settling import settle
-from schemas.sources import DATASETS
 
 MONTH = date(2026, 10, 1)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

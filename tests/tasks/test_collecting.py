@@ -6,11 +6,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from polars.exceptions import PanicException
 
-from schemas.answers import CollectedFile, CollectionRun, CollectionSummary
-from schemas.errors import Refused
-from tasks import collecting
+from schemas.answers import Answers, CollectedFile, CollectionRun, CollectionSummary
+from schemas.errors import Refused, StepFailed
+from tasks import collecting, translate
 from tasks.filing import open_ledger
+from tasks.storage import NotFound
 from tests.tasks.made_answers import NUMBERS, ack, era, paid_claim, rows, send, states
 from tests.tasks.made_claims import OCTOBER
 
@@ -88,6 +90,58 @@ def test_a_bad_file_stops_nobody_else(run: CollectionRun) -> None:
     assert summary.needs_people
 
 
+def test_a_file_that_answers_nothing_is_called_what_it_is(run: CollectionRun) -> None:
+    isa = f"ISA*00*{'':10}*00*{'':10}*ZZ*{'A':15}*ZZ*{'B':15}*261103*0930*^*00501*000000001*0*T*:~"
+    put(run, "a.837", f"{isa}GS*HC*A*B*20261103*0930*1*X*005010X222A1~ST*837*1~SE*2*1~".encode())
+    put(run, "b.edi", f"{isa}ST*270*1~ST*271*2~".encode())
+    put(run, "c.edi", f"{isa}ST*JOHN SMITH*1~".encode())
+    assert [(file.kind, file.state) for file in collect(run).files] == [
+        ("837", "unreadable"),
+        ("other", "unreadable"),
+        ("other", "unreadable"),
+    ]
+
+
+def test_a_file_that_fails_stops_nobody_else_and_is_taken_once_it_can_be(
+    run: CollectionRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, name in enumerate(("a.835", "b.835", "c.835"), 1):
+        put(run, name, era(paid_claim(number), number=number, trace=f"EFT{number}"))
+    arrivals = collecting.list_inbox.fn(run)
+    read = translate.read_answers
+
+    def fail(data: bytes, name: str) -> Answers:
+        if name == "b.835":
+            raise PanicException("SMITH JOHN")
+        return read(data, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(translate, "read_answers", fail)
+        with pytest.raises(StepFailed) as failure:
+            collecting.collect_files.fn(arrivals, run)
+    assert "SMITH" not in str(failure.value)
+    with open_ledger() as ledger:
+        assert sorted(rows(ledger, "inbound_file")["name"]) == ["a.835", "c.835"]
+    again = collecting.collect_files.fn(arrivals, run)
+    # What the first try brought in is told as what it was.
+    assert [(file.name, file.state, file.paid) for file in again] == [
+        (name, "posted", "62.72") for name in ("a.835", "b.835", "c.835")
+    ]
+    with open_ledger() as ledger:
+        assert rows(ledger, "remittance").height == 3
+
+
+def test_a_file_taken_away_meanwhile_stops_nobody_else(run: CollectionRun) -> None:
+    gone = put(run, "a.835", era(paid_claim(0)))
+    put(run, "b.835", era(paid_claim(1), number=2, trace="EFT2"))
+    arrivals = collecting.list_inbox.fn(run)
+    gone.unlink()
+    with pytest.raises(NotFound):
+        collecting.collect_files.fn(arrivals, run)
+    with open_ledger() as ledger:
+        assert rows(ledger, "inbound_file")["name"].to_list() == ["b.835"]
+
+
 def test_a_claim_that_was_sent_is_charged_before_anybody_answers(run: CollectionRun) -> None:
     collect(run)
     with open_ledger() as ledger:
@@ -148,6 +202,7 @@ def test_many_files_are_shared_out_over_few_batches() -> None:
     shared = collecting.batches(arrivals)
     assert len(shared) <= collecting.BATCHES_AT_MOST
     assert [one for batch in shared for one in batch] == arrivals
+    assert collecting.batches(arrivals[:44]) == [arrivals[:44]]
     assert collecting.batches([]) == []
 
 

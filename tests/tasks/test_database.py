@@ -58,6 +58,20 @@ def test_a_frame_laid_beside_the_tables_comes_back_as_it_was(ledger: Ledger) -> 
     assert back.schema == frame.schema
 
 
+@pytest.mark.parametrize("count", [1, 2, 2_499, 2_500, 2_501, 20_000])
+def test_rows_of_any_number_arrive_whole_whatever_they_share(ledger: Ledger, count: int) -> None:
+    frame = pl.select(
+        own=pl.int_range(count),
+        shared=pl.lit("the same"),
+        none=pl.lit(None, pl.String),
+        last=pl.int_range(count) // 3,
+        flag=pl.lit(value=True),
+    ).with_columns(mixed=pl.when(pl.col("own") % 7 == 1).then(pl.lit("one")))
+    with writing(ledger.engine) as connection, staged(connection, frame) as table:
+        back = query(connection, sa.select(table)).sort("own")
+    assert back.equals(frame)
+
+
 @pytest.mark.parametrize("amount", EXACT)
 def test_money_is_the_same_by_row_by_frame_and_in_sums(ledger: Ledger, amount: str) -> None:
     with Session(ledger.engine.execution_options(is_writer=True)) as session:

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from schemas.datasets import DATASETS
 from schemas.errors import Refused
-from schemas.sources import DATASETS
 from tasks.intake import MissingInput, pin_sources, read_object, screen_whole, screened_parts
 from tasks.storage import ChangedSincePinned, Storage, storage_at
 from tests.schemas.made_rows import GOOD, NOW, PATIENTS, raw, screened

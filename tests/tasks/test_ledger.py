@@ -11,7 +11,8 @@ from schemas.errors import ControlBreak
 from tasks.claim_states import CLAIM, CLAIM_EVENT, INTERCHANGE
 from tasks.corrections import CORRECTION
 from tasks.database import query, reading, writing
-from tasks.ledger import LINES_COLUMNS, MONTH_RUN, SOURCE_PIN, Ledger, LedgerError, Registration
+from tasks.ledger import LINES_COLUMNS, Ledger, LedgerError, Registration
+from tasks.runs import MONTH_RUN, SOURCE_PIN
 from tests.tasks.made_claims import AT, OCTOBER, SOURCE, month
 
 LATER = AT + timedelta(days=1)
@@ -367,9 +368,9 @@ def test_a_run_its_pins_and_its_end_are_remembered_once(ledger: Ledger) -> None:
     for _ in range(2):
         ledger.record_run("run-1", month=OCTOBER, source=SOURCE, output="out", at=AT)
         ledger.record_pins("run-1", "m" * 64, pins)
-    ledger.finish_run("run-1", state="done", summary={"claims": 3}, at=LATER)
+    ledger.finish_run("run-1", summary={"claims": 3}, at=LATER)
     run = rows(ledger, MONTH_RUN).select("run_id", "manifest_sha256", "state")
     assert run.rows() == [("run-1", "m" * 64, "done")]
     assert rows(ledger, SOURCE_PIN)["key"].sort().to_list() == ["patients/a.csv", "patients/b.csv"]
     with pytest.raises(LedgerError, match="no run"):
-        ledger.finish_run("run-2", state="done", summary={}, at=LATER)
+        ledger.finish_run("run-2", summary={}, at=LATER)

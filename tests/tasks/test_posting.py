@@ -1,5 +1,6 @@
 """Answers into the ledger: every MUST of the return path, on both databases."""
 
+import json
 import shutil
 from decimal import Decimal
 from pathlib import Path
@@ -11,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import Refused
-from tasks.database import writing
+from tasks.accounts import POSTING
+from tasks.database import insert, writing
 from tasks.late_matching import confirm_match, match_again
 from tasks.ledger import Ledger, LedgerError
 from tests.tasks.made_answers import (
@@ -71,7 +73,9 @@ def test_each_cent_of_a_payment_stands_on_its_account_and_points_to_its_segment(
     assert balances(sent, NUMBERS[0]) == PAID
     assert PAID["charge"] == sum(amount for account, amount in PAID.items() if account != "charge")
     postings = rows(sent, "posting").filter(pl.col("account") != "charge")
-    assert postings["segment"].null_count() == postings["inbound_file_id"].null_count() == 0
+    assert postings["segment"].null_count() == postings["number"].null_count() == 0
+    assert rows(sent, "remittance")["inbound_file_id"].to_list() == [1]
+    assert postings["remittance_id"].unique().to_list() == rows(sent, "remittance")["id"].to_list()
     assert postings.filter(account="sequestration").row(0, named=True)["reason_code"] == "253"
     assert postings["line_number"].null_count() == 0
     assert postings["posted_on"].unique().to_list() == [LATER.date().replace(day=17)]
@@ -146,6 +150,65 @@ def test_a_payment_that_does_not_balance_is_kept_back_whole_and_the_others_are_p
     assert balances(sent, NUMBERS[1]) == PAID
     fixed = post(sent, interchange(payment(paid_claim(0), trace="EFT1"), number=2))
     assert fixed.state == "posted"
+
+
+@pytest.mark.parametrize(
+    ("element", "segment", "bad"),
+    [
+        ("CLP03", 9, clp(NUMBERS[0], Svc("10000000000", "10", ("CO*45*9999999990",)))),
+        ("CLP04", 9, clp(NUMBERS[0], Svc("10000000000", "10000000000"))),
+        ("SVC03", 10, clp(NUMBERS[0], Svc("10000000000", "10000000000"))),
+        ("CAS", 12, clp(NUMBERS[0], Svc("50", "50", ("CO*45*10000000000**253*-10000000000",)))),
+    ],
+)
+def test_an_amount_that_the_ledger_cannot_hold_keeps_its_payment_back_and_is_named(
+    sent: Ledger, element: str, segment: int, bad: list[str]
+) -> None:
+    posted = post(sent, interchange(payment(bad), payment(paid_claim(1), trace="EFT2")))
+    assert (posted.state, posted.payments_posted, posted.payments_quarantined) == ("partly", 1, 1)
+    findings = json.loads(rows(sent, "inbound_file")["findings"][0])
+    found = next(f for f in findings if f["rule"] == "amount_too_large" and f["element"] == element)
+    assert (found["transaction"], found["segment"]) == (1, segment)
+    assert found["expected"] == "less than 10,000,000,000 dollars"
+    assert found["found"].endswith("0000000.00")
+    assert "Ask the payer" in found["message"]
+    assert balances(sent, NUMBERS[0]) == {}
+
+
+def test_a_withheld_amount_or_payment_that_the_ledger_cannot_hold_is_named_too(sent: Ledger) -> None:
+    withheld = ["WO:1*10000000000", "WO:1*-10000000000"]
+    assert post(sent, era(paid_claim(0), plb=withheld)).state == "quarantined"
+    assert post(sent, era(plb=["CS*-20000000000"], number=2, trace="EFT2")).state == "quarantined"
+    kept = [json.loads(findings) for findings in rows(sent, "inbound_file")["findings"]]
+    named = [[f["element"] for f in file if f["rule"] == "amount_too_large"] for file in kept]
+    assert named == [["PLB", "PLB"], ["BPR02", "PLB"]]
+
+
+def test_lines_that_are_paid_something_else_than_their_claim_keep_the_payment_back(sent: Ledger) -> None:
+    lines = (
+        Svc("55.25", "31.36", ("CO*45*23.89",), control=f"{NUMBERS[0]}-01"),
+        Svc("55.25", "31.36", ("CO*45*23.89",), "99458", f"{NUMBERS[0]}-02"),
+    )
+    whole = clp(NUMBERS[0], *lines)
+    # The claim balances by itself, and so does each line; but the lines are paid a cent more than the claim.
+    unlike = [whole[0].replace("*62.72*", "*62.71*"), "CAS*CO*45*47.79", *whole[1:]]
+    assert post(sent, era(unlike)).state == "quarantined"
+    assert balances(sent, NUMBERS[0]) == {}
+    assert post(sent, era(whole, number=2)).state == "posted"
+
+
+def test_a_posting_of_a_file_can_be_written_only_once_at_its_place(sent: Ledger) -> None:
+    post(sent, era(paid_claim(0), plb=["CS*1"]))
+    for account, refused in (
+        ("payment", "uq_posting_place|segment"),
+        ("charge", "uq_posting_dedupe_key|dedupe"),
+    ):
+        again = rows(sent, "posting").filter(account=account).drop("id")
+        with pytest.raises(LedgerError, match=refused), writing(sent.engine) as connection:
+            insert(connection, POSTING, again)
+    unknown = rows(sent, "posting").filter(account="payment").head(1).with_columns(segment=None).drop("id")
+    with pytest.raises(LedgerError, match="is_known"), writing(sent.engine) as connection:
+        insert(connection, POSTING, unknown)
 
 
 def test_claims_without_lines_and_reasons_at_claim_level_are_posted_too(sent: Ledger) -> None:
@@ -443,7 +506,14 @@ def test_every_sample_remittance_is_posted_where_it_balances_and_kept_back_where
     with Ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}") as ledger:
         ledger.upgrade()
         collected = [post(ledger, path.read_bytes()) for path in sorted((SAMPLES / "835").iterdir())]
-        payments = rows(ledger, "remittance")
+        payments, claims = rows(ledger, "remittance"), rows(ledger, "remittance_claim")
+        parts = [rows(ledger, f"remittance_{part}") for part in ("line", "adjustment", "remark")]
+        postings = rows(ledger, "posting")
+    # The rows that come by the dozen have no foreign keys.
+    for part in (*parts, postings.drop_nulls("remittance_claim_id")):
+        assert part.height
+        assert part.join(claims, left_on="remittance_claim_id", right_on="id", how="anti").is_empty()
+    assert postings.join(payments, left_on="remittance_id", right_on="id", how="anti").is_empty()
     assert len(collected) == 57
     assert {file.state for file in collected} == {"posted", "partly", "quarantined", "repeat"}
     assert payments.filter(state="posted")["is_balanced"].all()

@@ -85,6 +85,7 @@ def funnel() -> Funnel:
             hold("NO_CONSENT", 4, is_note=False),
             hold("UNITS_OVER_CAP", 1, is_note=True),
         ],
+        "supply_left_out": [{"reason": "HOSPICE", "periods": 7, "next_step": "Bill only what is unrelated."}],
         "minutes_distribution": [band(0, 0, 2, 0), band(10, 19, 8, 5), band(100, None, 15, 10)],
         "units_distribution": [{"pattern": "99457 + 2 x 99458", "claims": 15, "allowed_estimate": "1227.80"}],
         "sources": [
