@@ -133,7 +133,7 @@ def _first(owners: Rows, count: int, places: Rows, none: int) -> Rows:
 def _taken(values: pl.Series, places: Rows) -> pl.Series:
     """Take values by place; -1 is null."""
     if (places < 0).all():
-        return values.clear(len(places))
+        return pl.repeat(None, len(places), dtype=values.dtype, eager=True)
     return values.extend_constant(None, 1).gather(np.where(places < 0, len(values), places))
 
 

@@ -144,8 +144,11 @@ class Document:
         if self._has_blanks:
             found = _empty_to_null(found.str.strip_chars())
         columns = {name: found.slice(nth * len(at), len(at)) for nth, name in enumerate(reached)}
-        # An element that no row reaches needs no looking up.
-        return {name: columns.get(name, found.clear(len(at))) for name in positions}
+        if len(reached) < len(positions):
+            # An element that no row reaches needs no looking up.
+            absent = pl.repeat(None, len(at), dtype=pl.String, eager=True)
+            return {name: columns.get(name, absent) for name in positions}
+        return columns
 
     def codes(self, rows: npt.ArrayLike, position: int) -> npt.NDArray[np.uint32]:
         """Take a short code as an integer, `code("472")`, faster than as text; 0 when absent or longer."""

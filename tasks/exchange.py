@@ -23,6 +23,7 @@ from tasks.storage import LocalFolder, NotFound, StoredObject, storage_at
 
 # A file is taken from an inbox when it stayed as it was for this long; a sender may still be writing it.
 QUIET_SECONDS: Final = 2.0
+ABANDONED_SECONDS: Final = 3600.0
 UNFINISHED: Final = (".part", ".partial", ".filepart", ".tmp", ".temp", ".writing")
 
 
@@ -129,8 +130,10 @@ class FolderMailbox(Mailbox):
 
     def _give_name(self, draft: str, name: str) -> bool:
         is_new = self._folder.rename_new(draft, name)
-        # What a sender who was killed left behind is of no use any more.
-        self._folder.take_away(f".*{name}.*.part*")
+        # What a sender who was killed left behind is of no use any more; one who is in the middle of a write
+        # or of a rename is left alone.
+        self._folder.take_away(f".{name}.*.part")
+        self._folder.take_away(f".*{name}.*.part.*", older_than=ABANDONED_SECONDS)
         return is_new
 
     def _look(self) -> list[StoredObject]:

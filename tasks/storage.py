@@ -9,6 +9,7 @@ Nothing is half written: an object appears whole or not at all. Errors say what,
 
 import hashlib
 import os
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -207,10 +208,14 @@ class LocalFolder(Storage):
             _sync_folder(old.parent)
             return True
 
-    def take_away(self, pattern: str) -> bool:
-        """Remove the files of this folder that a pattern names, drafts too; False if there is none."""
+    def take_away(self, pattern: str, older_than: float = 0) -> bool:
+        """Remove the files of this folder that a pattern names, drafts too; False if there is none.
+
+        Args:
+            older_than: Seconds for which a file must have been left as it is.
+        """
         with _told(self.uri_of(pattern)):
-            found = list(self.root.glob(pattern))
+            found = [path for path in self.root.glob(pattern) if not older_than or _age(path) > older_than]
             for path in found:
                 path.unlink(missing_ok=True)
             return bool(found)
@@ -259,6 +264,14 @@ def changed(uri: str) -> ChangedSincePinned:
 
 def _version(stat: os.stat_result) -> str:
     return f"{stat.st_mtime_ns}-{stat.st_size}"
+
+
+def _age(path: Path) -> float:
+    """Tell for how many seconds a file was left as it is; one that is gone meanwhile is new."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0
 
 
 def _sync_folder(folder: Path) -> None:

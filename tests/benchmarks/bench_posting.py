@@ -107,22 +107,25 @@ def ours(ledger: Ledger, answers: Answers, data: bytes) -> float:
         return sum(connection.execute(count).scalar_one() for count in counts) / seconds
 
 
-def theirs(target: Ledger, source: Ledger) -> float:
-    """Write the rows of some of the claims with `add_all` and return rows per second."""
+def theirs(target: Ledger, source: Ledger) -> dict[str, float]:
+    """Write the rows of some of the claims with `add_all`; rows per second, from objects and from rows."""
     target.upgrade()
     with reading(source.engine) as connection:
         parents = [(name, query(connection, sa.select(TABLES[name]))) for name in PARENTS]
-        models = [[table(**row) for row in query(connection, _share(table)).to_dicts()] for table in ROWS]
+        rows = [(table, query(connection, _share(table)).to_dicts()) for table in ROWS]
     with writing(target.engine) as connection:
         for name, frame in parents:
             insert(connection, TABLES[name], frame)
     start = time.perf_counter()
+    models = [[table(**row) for row in of_table] for table, of_table in rows]
+    made = time.perf_counter()
     with Session(target.engine) as session:
-        for rows in models:
-            session.add_all(rows)
+        for objects in models:
+            session.add_all(objects)
             session.flush()
         session.commit()
-    return sum(map(len, models)) / (time.perf_counter() - start)
+    done, count = time.perf_counter(), sum(map(len, models))
+    return {"add_all": count / (done - made), "making the objects and add_all": count / (done - start)}
 
 
 def _share(table: Any) -> sa.Select[Any]:
@@ -144,16 +147,17 @@ def run() -> list[dict[str, Any]]:
             with Ledger(our_url) as ledger, Ledger(their_url) as target:
                 sent(ledger, claims, lines)
                 rate = ours(ledger, answers, data)
-                baseline = theirs(target, ledger)
-            results.append(
+                baselines = theirs(target, ledger)
+            results += [
                 {
-                    "name": f"posting {CLAIMS:,} claims of remittance into {name}, beside add_all",
+                    "name": f"posting {CLAIMS:,} claims of remittance into {name}, beside {baseline}",
                     "value": round(rate),
                     "unit": "rows/s",
                     "goal": f">= {GOAL}x",
-                    "ratio": round(rate / baseline, 1),
+                    "ratio": round(rate / slower, 1),
                 }
-            )
+                for baseline, slower in baselines.items()
+            ]
     return results
 
 

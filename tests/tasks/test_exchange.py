@@ -1,6 +1,7 @@
 """Mailboxes: the same verbs over a folder, a bucket and SFTP, each against the real thing."""
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -117,6 +118,19 @@ def test_of_four_racers_one_delivers_and_the_others_find_it(box: tuple[Mailbox, 
     assert len(first) == 1 or (first and mailbox.uri.startswith("s3://"))
     assert mailbox.fetch(NAME) == b"claims"
     assert [found.key for found in mailbox.list(0)] == [NAME]
+
+
+def test_what_a_killed_sender_left_is_swept_and_a_write_under_way_is_not(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    box.mkdir()
+    whole, half, fresh = (
+        box / name for name in (f".{NAME}.a1.part", f"..{NAME}.a2.part.b", f"..{NAME}.a3.part.c")
+    )
+    for path in (whole, half, fresh):
+        path.write_bytes(b"claims")
+    os.utime(half, (0, 0))
+    deliver(mailbox_at(str(box)), NAME, b"claims")
+    assert sorted(path.name for path in box.iterdir()) == [fresh.name, NAME]
 
 
 def test_parts_hidden_files_and_folders_below_are_not_for_taking(box: tuple[Mailbox, Put]) -> None:
