@@ -98,6 +98,13 @@ def as_written(frame: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
+def says_one(column: pl.Series) -> bool:
+    """Tell whether all rows say the same, as the payer and the codes of a file nearly always do."""
+    if column.is_empty() or column.null_count() or column[0] != column[-1]:
+        return False
+    return bool((column == column[0]).all())
+
+
 def _folded(text: pl.Series) -> pl.Series:
     """Fold a column; rows are looked at one by one only in a column that capitals alone do not mend."""
     capitals = text.str.to_uppercase()
@@ -110,6 +117,7 @@ def _folded(text: pl.Series) -> pl.Series:
 
 def _is_written(text: pl.Series, longest: int | None = None) -> bool:
     """Tell whether folding and cutting would leave all of a column as it is."""
+    text = text.head(1) if says_one(text) else text
     starts = range(0, len(text), _TEXTS_AT_A_TIME)
     return all(_are_written(text.slice(start, _TEXTS_AT_A_TIME), longest) for start in starts)
 

@@ -6,10 +6,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from edi.claim_columns import as_written
+from edi.claim_columns import as_written, says_one
 from edi.claim_places import Rows
 
 
@@ -41,14 +40,14 @@ class Levels:
     """The HL levels of claims in file order, and the places of texts: one a provider, a claim and a line.
 
     Attributes:
-        is_start: Whether the provider's loop comes before the claim.
+        start: The rows of the claims that their provider's loop comes right before.
         level: HL01 of the claim.
         parent: HL01 of its provider.
         claim: The place of the claim's text, its provider's right before it, its lines' right behind.
         set_ends: The number of texts up to the end of each transaction set.
     """
 
-    is_start: npt.NDArray[np.bool_]
+    start: Rows
     level: Rows
     parent: Rows
     claim: Rows
@@ -66,7 +65,7 @@ def file_order(claims: pl.DataFrame, lines: pl.DataFrame) -> Order:
     line_count = np.bincount(owner, minlength=claims.height)
     return Order(
         claims=_claim_order(keys),
-        lines=np.lexsort((number, owner)),
+        lines=_line_order(owner, number),
         first_line=np.cumsum(line_count) - line_count,
         line_count=line_count,
     )
@@ -74,21 +73,32 @@ def file_order(claims: pl.DataFrame, lines: pl.DataFrame) -> Order:
 
 def find_levels(providers: pl.DataFrame, line_count: Rows, most: int) -> Levels:
     """Number claims in file order, the first of which begins a transaction set of at most `most` claims."""
-    is_other = pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1)))
     row = np.arange(providers.height)
     in_set = row % most
-    is_start = providers.select(is_other).to_series().to_numpy() | (in_set == 0)
+    is_start = in_set == 0
+    is_start[_changes(providers)] = True
     started = np.cumsum(is_start)
     # HL01 counts both levels through a set: a provider's comes right before its first claim's.
     level = in_set + 2 + started - started[row - in_set]
     end = np.cumsum(line_count + 1) + started
     return Levels(
-        is_start=is_start,
+        start=np.flatnonzero(is_start),
         level=level,
         parent=level[is_start][started - 1] - 1,
         claim=end - line_count - 1,
         set_ends=end[(in_set == most - 1) | (row == len(row) - 1)],
     )
+
+
+def _changes(providers: pl.DataFrame) -> Rows:
+    """Find the rows whose provider, as it is written, is another than that of the row before."""
+    unlike = [column for column in providers.iter_columns() if not says_one(column)]
+    if not unlike:
+        return np.empty(0, np.int64)
+    providers, is_other = pl.DataFrame(unlike), pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1)))
+    changed = providers.select(is_other).to_series().arg_true()
+    written = as_written(providers[changed]).select(is_other).to_series()
+    return changed.filter(written).to_numpy().astype(np.int64)
 
 
 def _claim_order(keys: pl.DataFrame) -> Rows:
@@ -101,6 +111,15 @@ def _claim_order(keys: pl.DataFrame) -> Rows:
     providers = keys["billing_npi"].fill_null("")
     rank = providers.cast(pl.Enum(providers.unique().sort())).to_physical().to_numpy()[by_number]
     return by_number[np.argsort(rank, kind="stable")].astype(np.int64)
+
+
+def _line_order(owner: Rows, number: Rows) -> Rows:
+    """Order lines by their claim and by number, as nearly every frame has them already."""
+    is_next = owner[1:] > owner[:-1]
+    is_same = owner[1:] == owner[:-1]
+    if (is_next | (is_same & (number[1:] >= number[:-1]))).all():
+        return np.arange(len(owner))
+    return np.lexsort((number, owner))
 
 
 def _owners(claims: pl.DataFrame, lines: pl.DataFrame) -> Rows:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from edi.claim_columns import as_written
+from edi.claim_columns import as_written, says_one
 from edi.claim_places import Rows
 
 _Pieces = list[str | pl.Expr]  # constant text, and what is filled in between
@@ -62,7 +62,7 @@ def claim_text(claims: pl.DataFrame) -> pl.Series:
         _day("subscriber_birth_date"),
         _joined("diagnosis_codes", "*ABF:"),
     )
-    parts = {
+    parts = _constant(claims) | {
         "payer_claim": _if(claims["payer_claim_control_number"], "REF*F8*{payer_claim_control_number}~"),
         "medical_record": _if(claims["medical_record_number"], "REF*EA*{medical_record_number}~"),
         "diagnoses": _if(claims["diagnosis_codes"], "HI*ABK:{diagnosis_codes}~"),
@@ -115,6 +115,15 @@ def _written(template: str, **parts: _Pieces) -> pl.Expr:
     pieces = _pieces(template, parts)
     values = [piece for piece in pieces if isinstance(piece, pl.Expr)]
     return pl.format("".join(piece if isinstance(piece, str) else "{}" for piece in pieces), *values)
+
+
+def _constant(frame: pl.DataFrame) -> dict[str, _Pieces]:
+    """Take as constant text what all rows say alike."""
+    return {
+        name: [column[0]]
+        for name, column in zip(frame.columns, frame.iter_columns(), strict=True)
+        if column.dtype == pl.String and says_one(column)
+    }
 
 
 def _if(column: pl.Series, template: str, **parts: _Pieces) -> _Pieces:

@@ -6,7 +6,7 @@ bytes are compared with ours before its time counts.
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,44 @@ LINES = 3
 SHARE = 4_000  # claims that pyx12 writes
 WRITER_GOAL_PYX12 = 60.0
 WRITER_GOAL_LOOP = 5.0
+
+
+_FIRST_NAMES = ("JANE", "JOHN", "MARIA", "ROSA LEE", "CHRISTOPHER", "AL", "BEATRICE")
+_CITIES = ("ANYTOWN", "SPRINGFIELD", "NEW HAVEN", "LEE", "PORT WASHINGTON")
+_RENDERING = {
+    "rendering_npi": ("1245319599", "1234567893", "1679576722", "1588667638"),
+    "rendering_last_name": ("SMITH", "NAVARRO-OKAFOR", "LI", "ANDERSON"),
+    "rendering_first_name": ("ALEX", "GUADALUPE", "WEI", "PAT"),
+}
+_DIAGNOSES = (["I10", "E119"], ["I509"], ["J449", "I10", "E785"])
+
+
+def month() -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Make the claims of many patients, as unlike each other as those of a real file to one contractor."""
+    claims, lines = many(CLAIMS, LINES)
+    row = pl.int_range(pl.len())
+    claims = claims.with_columns(
+        subscriber_first_name=_one_of(_FIRST_NAMES),
+        subscriber_middle_name=pl.when(row % 4 > 0).then(pl.lit("M")),
+        member_id=pl.format(
+            "{}EG{}TE{}MK{}",
+            row % 9 + 1,
+            row // 9 % 10,
+            row // 90 % 10,
+            (row // 900 % 100).cast(pl.String).str.zfill(2),
+        ),
+        subscriber_city=_one_of(_CITIES),
+        subscriber_postal_code=pl.format("75{}", (row % 613).cast(pl.String).str.zfill(3)),
+        subscriber_sex=_one_of(("F", "M")),
+        diagnosis_codes=_one_of(_DIAGNOSES),
+        **{name: _one_of(values) for name, values in _RENDERING.items()},
+    )
+    pointers = pl.when(row // LINES % len(_DIAGNOSES) == 1).then([1]).otherwise([1, 2])
+    return claims, lines.with_columns(diagnosis_pointers=pointers)
+
+
+def _one_of(values: Sequence[object]) -> pl.Expr:
+    return pl.lit(pl.Series(values)).gather(pl.int_range(pl.len()) % len(values))
 
 
 @dataclass(frozen=True)
@@ -130,7 +168,7 @@ def run() -> list[dict[str, Any]]:
     Returns:
         name, value (claims per second), unit, goal and ratio (null where no peer is named).
     """
-    claims, lines = many(CLAIMS, LINES)
+    claims, lines = month()
     made = ready(claims, lines)
     data = write_claims(claims, lines, INTERCHANGE)
     if loop(made) != data:

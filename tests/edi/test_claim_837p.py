@@ -66,6 +66,22 @@ def test_a_file_written_in_parts_has_the_same_bytes(monkeypatch: pytest.MonkeyPa
     assert read_claims(Document.read(whole)).transactions["claim_count"].to_list() == [4] * 12 + [2]
 
 
+def test_a_provider_written_alike_has_one_loop_however_its_rows_spell_it() -> None:
+    claims, lines = many(6)
+    spelled = pl.Series(["Example Clinic", "EXAMPLE CLINIC", "Éxample  clinic"] * 2)
+    claims = claims.with_columns(billing_npi=pl.lit("1234567893"), billing_name=spelled)
+    document = Document.read(write_claims(claims, lines, INTERCHANGE))
+    assert document.element(document.rows("HL"), 3).to_list() == ["20"] + ["22"] * 6
+
+
+@pytest.mark.parametrize("payers", [["Médicare*B"] * 4, ["MEDICARE", "MEDICARE", "Médicare", "MEDICARE"]])
+def test_what_all_claims_say_is_folded_as_what_one_says(payers: list[str]) -> None:
+    claims, lines = many(4)
+    claims = claims.with_columns(payer_name=pl.Series(payers))
+    read_back = read(write_claims(claims, lines, INTERCHANGE))
+    assert set(read_back[0]["payer_name"]) == set(as_written(claims)["payer_name"])
+
+
 @pytest.mark.parametrize(
     "names", [[None, "DOE", None], [None, " DOE"], ["DOE ", None], ["DE  LA", None], [None, "A", " ", "B"]]
 )
