@@ -68,7 +68,8 @@ def findings(
 
 def collect(*frames: pl.DataFrame) -> pl.DataFrame:
     """Put findings together in file order, those about the file as a whole first."""
-    return pl.concat([NONE, *frames]).sort("segment", nulls_last=False, maintain_order=True)
+    told = [frame for frame in frames if len(frame)]
+    return pl.concat(told).sort("segment", nulls_last=False, maintain_order=True) if told else NONE
 
 
 def number(column: str) -> pl.Expr:

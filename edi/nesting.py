@@ -78,8 +78,7 @@ def nest(envelope: pl.DataFrame, segment_count: int, before: Before = NOTHING_BE
     """
     if envelope.is_empty() and before.tables:
         # A part from the middle: what was open goes on.
-        end = pl.lit(segment_count, pl.Int64).alias("last_segment")
-        interchanges, groups, transactions = (table.with_columns(end) for table in before.tables)
+        interchanges, groups, transactions = (_until(table, segment_count) for table in before.tables)
         return Nesting(interchanges, groups, transactions, replace(before, segments=segment_count))
     envelope = pl.concat([before.envelope, envelope])
     isa, gs, st, _ = levels(envelope, segment_count)
@@ -92,6 +91,13 @@ def nest(envelope: pl.DataFrame, segment_count: int, before: Before = NOTHING_BE
     transactions = _with_headers(transactions, groups, interchanges)
     after = _after(envelope, (isa, gs, st), (interchanges, groups, transactions), segment_count, before)
     return Nesting(interchanges, groups, transactions, after)
+
+
+def _until(table: pl.DataFrame, last_segment: int) -> pl.DataFrame:
+    place = table.columns.index("last_segment")
+    return table.clone().replace_column(
+        place, pl.Series("last_segment", [last_segment] * len(table), pl.Int64)
+    )
 
 
 def levels(envelope: pl.DataFrame, segment_count: int) -> tuple[Level, Level, Level, dict[str, Rows]]:

@@ -5,6 +5,7 @@
 adjustment means, does not belong here.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -28,6 +29,8 @@ from edi.parts import PART_SIZE, parts
 from edi.remittance_loops import Counts, Loops
 from edi.segments import Document
 from edi.trailers import nesting_findings
+
+_INTERNAL = re.compile(r".*_(text|cents)|is_readable|is_unlike_lines|position")
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,7 @@ def read_remittance(document: Document) -> Remittance:
     """Read the 835 transaction sets of a document; its envelope findings stay with the document."""
     part, totals, _ = _read_part(document, Counts())
     payments, faults = _balance_payments(part.payments, totals)
-    faults = faults.with_columns(transaction=document.transaction_of(faults["segment"]))
-    return replace(part, payments=payments, findings=collect(part.findings, faults))
+    return replace(part, payments=payments, findings=collect(part.findings, _placed(faults, document)))
 
 
 def read_remittance_file(data: bytes | mmap, part_size: int = PART_SIZE) -> Remittance:
@@ -121,7 +123,7 @@ def _nothing() -> Remittance:
 
 def _read_part(document: Document, before: Counts) -> tuple[Remittance, pl.DataFrame, Counts]:
     """Read the tables of one part, and the totals its payments need; payments are not balanced yet."""
-    if "835" not in document.transactions["type"]:
+    if document.sets_of("835").is_empty():
         return *_no_sets(), before
     loops = Loops(document, before)
     return *_read_sets(loops), loops.after
@@ -157,9 +159,16 @@ def _read_sets(loops: Loops) -> tuple[Remittance, pl.DataFrame]:
         dates=_finished(dates),
         amounts=_finished(amounts),
         names=names,
-        findings=faults.with_columns(transaction=document.transaction_of(faults["segment"])),
+        findings=_placed(faults, document),
     )
     return part, payment_totals(claims, provider_adjustments)
+
+
+def _placed(faults: pl.DataFrame, document: Document) -> pl.DataFrame:
+    """Say in which transaction set the faults are."""
+    if faults.is_empty():
+        return faults
+    return faults.with_columns(transaction=document.transaction_of(faults["segment"]))
 
 
 def _balance_payments(payments: pl.DataFrame, totals: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -169,4 +178,4 @@ def _balance_payments(payments: pl.DataFrame, totals: pl.DataFrame) -> tuple[pl.
 
 def _finished(frame: pl.DataFrame) -> pl.DataFrame:
     """Leave out what only balancing and findings needed."""
-    return frame.select(pl.exclude("^(.*_text|.*_unreadable|is_readable|adjusted|lines_paid|position)$"))
+    return frame[[name for name in frame.columns if not _INTERNAL.fullmatch(name)]]

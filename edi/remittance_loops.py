@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from edi.nesting import Rows
-from edi.segments import Document, code
+from edi.segments import Document, code, taken
 
 _CLAIM_ENDS = ("CLP", "LX", "TS3", "TS2", "PLB", "ST", "SE", "GS", "GE", "ISA", "IEA")
 
@@ -31,11 +32,10 @@ class Loops:
         """Find the CLP and SVC loops of the document's 835 transaction sets."""
         self.document = document
         self._before = before
-        sets = document.transactions.filter(type="835")
-        self.sets = sets.with_columns(
-            is_new=pl.col("first_segment") > document.number([-1])[0]
-        )  # one set may go on from the part before
-        self.first_payment = before.payments + 1 - int((~self.sets["is_new"]).sum())
+        self.sets = document.sets_of("835")
+        # One set may go on from the part before.
+        self.is_new = self.sets["first_segment"].to_numpy() >= document.number([0])[0]
+        self.first_payment = before.payments + 1 - int((~self.is_new).sum())
         self.clp, clp_set = document.rows_in("835", "CLP")
         self.svc, _ = document.rows_in("835", "SVC")
         self.claim_payment = self.payment(clp_set)
@@ -43,7 +43,9 @@ class Loops:
         self._claim_of = self._owner(self.clp, ends, before.claims)
         self._line_of = self._owner(self.svc, np.sort(np.concatenate([self.svc, ends])), before.lines)
         # Few rows stand in no claim, however large the part.
-        self._header, header_set = document.within("835", np.flatnonzero(self._claim_of == 0))
+        outside = np.flatnonzero(self._claim_of == 0)
+        self._is_all_in_claims = not len(outside)
+        self._header, header_set = document.within("835", outside)
         self._header_payment = self.payment(header_set)
         self._in_claims: dict[str, Rows] = {}
 
@@ -80,8 +82,9 @@ class Loops:
         """Find the rows of one id inside claims or lines."""
         if tag not in self._in_claims:
             rows = self.document.rows(tag)
-            is_inside = (self._claim_of[rows] > 0) | (self._line_of[rows] > 0)
-            self._in_claims[tag] = rows if is_inside.all() else rows[is_inside]
+            if not self._is_all_in_claims:
+                rows = rows[(self._claim_of[rows] > 0) | (self._line_of[rows] > 0)]
+            self._in_claims[tag] = rows
         return self._in_claims[tag]
 
     def places(self, rows: Rows) -> dict[str, pl.Series]:
@@ -100,17 +103,17 @@ class Loops:
             is_wanted: Whether a segment is looked for; null is no.
             values: What it says.
         """
-        wanted = is_wanted.arg_true().to_numpy()
+        wanted = _where(is_wanted)
         owners = self._line_of[self.in_claims(tag)[wanted]] - self._before.lines
-        return _taken(values, _first(owners, len(self.svc), wanted, -1))
+        return _of_first(owners, len(self.svc), wanted, values)
 
     def first_of_claims(self, tag: str, is_wanted: pl.Series, values: pl.Series) -> pl.Series:
         """Take for each claim the value of its first wanted segment outside its lines, likewise."""
-        wanted = is_wanted.arg_true().to_numpy()
+        wanted = _where(is_wanted)
         rows = self.in_claims(tag)[wanted]
         of_claim = self._line_of[rows] == 0
         owners = self._claim_of[rows[of_claim]] - self._before.claims
-        return _taken(values, _first(owners, len(self.clp), wanted[of_claim], -1))
+        return _of_first(owners, len(self.clp), wanted[of_claim], values)
 
     def first_of_payments(self, tag: str, qualifier: str | None = None) -> Rows:
         """Find the row of the first segment of an id in the header of each payment; -1 for none."""
@@ -118,25 +121,33 @@ class Loops:
         if qualifier is not None:
             found &= self.document.codes(self._header, 1) == code(qualifier)
         owners = self._header_payment[found] - self.first_payment + 1
-        return _first(owners, len(self.sets), self._header[found], -1)
+        return _first(owners, len(self.sets), self._header[found])
 
 
-def _first(owners: Rows, count: int, places: Rows, none: int) -> Rows:
-    """Find the first of `places` for each of `count` owners, which count from 1."""
-    found = np.full(count, none, np.int64)
+def _where(marks: pl.Series) -> Rows:
+    """Find the places of True."""
+    marks = marks.fill_null(value=False) if marks.null_count() else marks
+    return np.flatnonzero(marks.to_numpy())
+
+
+def _of_first(owners: Rows, count: int, places: Rows, values: pl.Series) -> pl.Series:
+    if not len(places):
+        return values.clear(count)
+    return taken(values, _first(owners, count, places))
+
+
+def _first(owners: Rows, count: int, places: Rows) -> Rows:
+    """Find the first of `places` for each of `count` owners, which count from 1; -1 for none."""
+    found = np.full(count, -1, np.int64)
     owned = owners > 0
     # Of several values for one owner the last assigned stays, so they are assigned backwards.
     found[(owners[owned] - 1)[::-1]] = places[owned][::-1]
     return found
 
 
-def _taken(values: pl.Series, places: Rows) -> pl.Series:
-    """Take values by place; -1 is null."""
-    if (places < 0).all():
-        return pl.repeat(None, len(places), dtype=values.dtype, eager=True)
-    return values.extend_constant(None, 1).gather(np.where(places < 0, len(values), places))
-
-
 def _null_if_zero(numbers: Rows) -> pl.Series:
-    series = pl.Series(numbers, dtype=pl.Int64)
-    return series if numbers.all() else series.set(series == 0, None)
+    if numbers.all():
+        return pl.Series(numbers)
+    is_valid = np.packbits(numbers != 0, bitorder="little")
+    buffers = [pa.py_buffer(is_valid), pa.py_buffer(numbers)]
+    return pl.Series(pa.Array.from_buffers(pa.int64(), len(numbers), buffers))

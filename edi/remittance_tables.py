@@ -13,7 +13,7 @@ import polars as pl
 from edi.nesting import Rows
 from edi.remittance_loops import Counts, Loops
 from edi.segments import Document, code
-from edi.values import AMOUNT, as_amount, as_date, as_quantity
+from edi.values import as_amount, as_date, to_amounts, to_quantities
 
 _CAS_TRIPLES = range(2, 20, 3)
 _PLB_PAIRS = range(3, 15, 2)
@@ -28,14 +28,16 @@ _BPR_ELEMENTS = {
     "payment_date_text": 16,
 }
 _SVC_ELEMENTS = {
-    "procedure": 1,
+    "procedure_text": 1,
     "charge_text": 2,
     "paid_text": 3,
     "revenue_code": 4,
     "units": 5,
-    "submitted": 6,
+    "submitted_text": 6,
     "submitted_units": 7,
 }
+_QUALIFIED = ("claim", "line", "segment", "qualifier")
+_TEXTS = pl.List(pl.String)
 _NAME_ELEMENTS = {
     "entity_code": 1,
     "entity_type": 2,
@@ -50,7 +52,7 @@ _NAME_ELEMENTS = {
 
 def read_payments(loops: Loops) -> pl.DataFrame:
     """Read the header of each 835: who pays whom how much, how and when."""
-    return _payments(loops) if loops.sets["is_new"].any() else _no_payments()
+    return _payments(loops) if loops.is_new.any() else _no_payments()
 
 
 @cache
@@ -83,7 +85,7 @@ def _payments(loops: Loops) -> pl.DataFrame:
                 **document.columns(trn, {"trace_number": 2, "trace_payer_id": 3}),
                 **document.columns(bpr, _BPR_ELEMENTS),
                 "production_date": document.element(produced, 2),
-                "is_new": loops.sets["is_new"],
+                "is_new": loops.is_new,
             },
             schema_overrides={"payment": pl.Int64, "segment": pl.Int64},
         )
@@ -105,7 +107,6 @@ def _payments(loops: Loops) -> pl.DataFrame:
 def read_claims(loops: Loops, dates: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Read the CLP of each claim, with its dates and the member id of its patient."""
     document, clp = loops.document, loops.clp
-    is_patient = names["entity_code"] == "QC"
     elements = {
         "claim_number": 1,
         "status_code": 2,
@@ -118,23 +119,24 @@ def read_claims(loops: Loops, dates: pl.DataFrame, names: pl.DataFrame) -> pl.Da
         "frequency_code": 9,
     }
     qualifiers = {"statement_from": "232", "statement_to": "233", "received_on": "050"}
+    columns = document.columns(clp, elements)
     return pl.DataFrame(
         {
             "claim": loops.claims(clp),
             "payment": loops.claim_payment,
             "segment": document.number(clp),
-            **document.columns(clp, elements),
+            **columns,
             **{
                 name: loops.first_of_claims("DTM", dates["qualifier"] == qualifier, dates["date"])
                 for name, qualifier in qualifiers.items()
             },
-            "member_id": loops.first_of_claims("NM1", is_patient, names["identifier"]),
+            "member_id": loops.first_of_claims("NM1", names["entity_code"] == "QC", names["identifier"]),
+            **{
+                name: to_amounts(columns[f"{name}_text"])
+                for name in ("charge", "paid", "patient_responsibility")
+            },
+            "is_reversal": (columns["status_code"] == "22").fill_null(value=False),
         }
-    ).with_columns(
-        as_amount(pl.col("charge_text")).alias("charge"),
-        as_amount(pl.col("paid_text")).alias("paid"),
-        as_amount(pl.col("patient_responsibility_text")).alias("patient_responsibility"),
-        (pl.col("status_code") == "22").fill_null(value=False).alias("is_reversal"),
     )
 
 
@@ -143,52 +145,51 @@ def read_lines(
 ) -> pl.DataFrame:
     """Read the SVC of each line, with its date, its control number and the allowed amount."""
     document, svc = loops.document, loops.svc
-    lines = pl.DataFrame(
+    places = loops.places(svc)
+    columns = document.columns(svc, _SVC_ELEMENTS)
+    service_on = loops.first_of_lines("DTM", dates["qualifier"] == "472", dates["date"])
+    if service_on.null_count():
+        service_from = loops.first_of_lines("DTM", dates["qualifier"] == "150", dates["date"])
+        service_on = service_on.zip_with(service_on.is_not_null(), service_from)
+    separators = document.separators(svc)
+    columns |= {name: to_quantities(columns[name]) for name in ("units", "submitted_units")}
+    return pl.DataFrame(
         {
             "line": loops.lines(svc),
-            **{name: place for name, place in loops.places(svc).items() if name != "line"},
-            "separator": document.separators(svc),
-            **document.columns(svc, _SVC_ELEMENTS),
+            "claim": places["claim"],
+            "segment": places["segment"],
+            **columns,
             "line_control_number": loops.first_of_lines(
                 "REF", references["qualifier"] == "6R", references["value"]
             ),
-            "service_on": loops.first_of_lines("DTM", dates["qualifier"] == "472", dates["date"]),
-            "service_from": loops.first_of_lines("DTM", dates["qualifier"] == "150", dates["date"]),
             "allowed": loops.first_of_lines("AMT", amounts["qualifier"] == "B6", amounts["amount"]),
+            **_procedures(columns["procedure_text"], separators, ""),
+            **_procedures(columns["submitted_text"], separators, "submitted_"),
+            **{name: to_amounts(columns[f"{name}_text"]) for name in ("charge", "paid")},
+            "date_of_service": service_on,
         }
     )
-    lines = _with_procedure(_with_procedure(lines, "procedure", ""), "submitted", "submitted_")
-    return lines.with_columns(
-        charge=as_amount(pl.col("charge_text")),
-        paid=as_amount(pl.col("paid_text")),
-        units=as_quantity(pl.col("units")),
-        submitted_units=as_quantity(pl.col("submitted_units")),
-        date_of_service=pl.coalesce("service_on", "service_from"),
-    ).drop("procedure", "submitted", "separator", "service_on", "service_from")
 
 
-def _with_procedure(lines: pl.DataFrame, column: str, prefix: str) -> pl.DataFrame:
-    """Part a composite procedure into code and modifiers; a bare code is taken as it is."""
-    if lines[column].null_count() == len(lines):
-        no_code, no_modifiers = pl.lit(None, pl.String), pl.lit([], pl.List(pl.String))
-        return lines.with_columns(no_code.alias(f"{prefix}code"), no_modifiers.alias(f"{prefix}modifiers"))
+def _procedures(texts: pl.Series, separators: pl.Series, prefix: str) -> dict[str, pl.Series]:
+    """Part composite procedures into codes and modifiers; a bare code is taken as it is."""
+    if texts.null_count() == len(texts):
+        no_modifiers = pl.Series([[]], dtype=_TEXTS).new_from_index(0, len(texts))
+        return {f"{prefix}code": texts, f"{prefix}modifiers": no_modifiers}
+    if not (separators == separators.first()).all():
+        parts = pl.col("text").str.split(pl.col("separator"))
+        frame = pl.DataFrame({"text": texts, "separator": separators})
+        return _procedures(frame.select(parts.list.join("\0"))["text"], pl.Series(["\0"]), prefix)
     # A file of any size bills a few procedures: each is taken apart once.
-    keys = [column] if lines["separator"].n_unique() == 1 else [column, "separator"]
-    parts = pl.col(column).str.split(pl.col("separator"))
-    procedure = pl.coalesce(parts.list.get(1, null_on_oob=True), parts.list.get(0, null_on_oob=True))
-    procedures = (
-        lines.select(column, "separator")
-        .unique(keys)
-        .select(
-            *keys,
-            pl.when(procedure != "").then(procedure).alias(f"{prefix}code"),
-            parts.list.slice(2, 4)
-            .list.eval(pl.element().filter(pl.element() != ""))
-            .fill_null([])
-            .alias(f"{prefix}modifiers"),
-        )
-    )
-    return lines.join(procedures, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    known = texts.drop_nulls().unique()
+    parts = pl.col("text").str.split(separators.first())
+    code = pl.coalesce(parts.list.get(1, null_on_oob=True), parts.list.get(0, null_on_oob=True))
+    modifiers = parts.list.slice(2, 4).list.eval(pl.element().filter(pl.element() != ""))
+    every = known.extend_constant(None, 1).rechunk().to_frame("text")
+    procedures = every.select(code=pl.when(code != "").then(code), modifiers=modifiers.fill_null([]))
+    nth = texts.cast(pl.Enum(known)).to_physical().cast(pl.UInt32)
+    nth = nth.fill_null(len(known)) if nth.null_count() else nth
+    return {f"{prefix}{name}": procedures[name][nth] for name in procedures.columns}
 
 
 def read_adjustments(loops: Loops) -> pl.DataFrame:
@@ -203,12 +204,12 @@ def read_adjustments(loops: Loops) -> pl.DataFrame:
     adjustments = pl.DataFrame(
         {**loops.places(rows), "position": position, **loops.document.columns(rows, elements)}
     )
-    says_something = pl.any_horizontal(pl.col("reason_code", "amount_text", "quantity").is_not_null())
-    if not adjustments.select(says_something.all()).item():
+    if adjustments["reason_code"].null_count():
+        # A triple may be left out.
+        says_something = pl.any_horizontal(pl.col("reason_code", "amount_text", "quantity").is_not_null())
         adjustments = adjustments.filter(says_something)
-    return adjustments.with_columns(
-        amount=as_amount(pl.col("amount_text")), quantity=as_quantity(pl.col("quantity"))
-    )
+    amount, quantity = to_amounts(adjustments["amount_text"]), to_quantities(adjustments["quantity"])
+    return adjustments.with_columns(quantity, amount.alias("amount"))
 
 
 def _repeated(loops: Loops, rows: Rows, starts: Sequence[int]) -> tuple[Rows, Rows]:
@@ -230,7 +231,8 @@ def read_remarks(loops: Loops) -> pl.DataFrame:
     rows, position = (np.concatenate(pair) for pair in zip(*taken, strict=True))
     order = np.argsort(rows, kind="stable")
     rows, position = rows[order], position[order]
-    return pl.DataFrame({**loops.places(rows), "code": document.element(rows, position)}).drop_nulls("code")
+    remarks = pl.DataFrame({**loops.places(rows), "code": document.element(rows, position)})
+    return remarks.drop_nulls("code") if remarks["code"].null_count() else remarks
 
 
 def read_provider_adjustments(loops: Loops) -> pl.DataFrame:
@@ -282,22 +284,15 @@ def read_references(loops: Loops) -> pl.DataFrame:
 
 def read_dates(loops: Loops) -> pl.DataFrame:
     """Read the DTM of claims and lines."""
-    return (
-        _qualified_values(loops, "DTM")
-        .with_columns(as_date(pl.col("value")).alias("date"), pl.col("value").alias("date_text"))
-        .drop("value")
+    return _qualified_values(loops, "DTM").select(
+        *_QUALIFIED, date=as_date(pl.col("value")), date_text="value"
     )
 
 
 def read_amounts(loops: Loops) -> pl.DataFrame:
     """Read the AMT of claims and lines."""
-    return (
-        _qualified_values(loops, "AMT")
-        .with_columns(
-            as_amount(pl.col("value")).cast(AMOUNT).alias("amount"), pl.col("value").alias("amount_text")
-        )
-        .drop("value")
-    )
+    values = _qualified_values(loops, "AMT")
+    return values.select(*_QUALIFIED, amount=to_amounts(values["value"]), amount_text="value")
 
 
 def _qualified_values(loops: Loops, tag: str) -> pl.DataFrame:

@@ -35,6 +35,7 @@ from edi.syntax import syntax_findings
 from edi.trailers import nesting_findings
 
 _CODE_LENGTH = 4
+_NEVER = np.iinfo(np.uint32).max
 # Keeps the first bytes of a packed code, by its length; a longer text is no code.
 _CODE_MASKS = np.array([0, 0xFF000000, 0xFFFF0000, 0xFFFFFF00, 0xFFFFFFFF, 0], np.uint32)
 _SEGMENT_ID = re.compile(rb"[A-Z][A-Z0-9]{1,2}\0{1,2}")  # packed
@@ -56,6 +57,7 @@ class Document:
             before: What the earlier parts of the file left open.
         """
         self._spans = spans
+        self._sets_of: dict[str, pl.DataFrame] = {}
         self._before = before
         self._cut = cut(data, spans)
         self._offsets = self._cut.offsets
@@ -76,8 +78,9 @@ class Document:
 
     def _read_tags(self) -> None:
         """Pack each segment id into an integer, and drop blank segments (empty lines)."""
-        start = self._offsets[self._first]
-        length = self._offsets[self._first + 1] - start
+        first = self._first.astype(np.int64)
+        start = self._offsets[first]
+        length = self._offsets[first + 1] - start
         self._tags = self._pack(start, length)
         if (self._tags >> 24 <= ord(" ")).any():
             # Indented or blank segments: the id begins behind the blanks.
@@ -102,8 +105,10 @@ class Document:
         """Every element of the document in one column; empty ones are null."""
         is_valid = np.packbits(np.diff(self._offsets) > 0, bitorder="little")
         buffers = [pa.py_buffer(buffer) for buffer in (self._offsets, self._cut.text, is_valid)]
-        strings = pa.StringArray if self._offsets.dtype == np.int32 else pa.LargeStringArray
-        return pl.Series(strings.from_buffers(self._null + 1, *buffers))
+        if self._offsets.dtype != np.int32:
+            return pl.Series(pa.LargeStringArray.from_buffers(self._null + 1, *buffers))
+        # Views are what a Series holds, and Arrow makes them faster.
+        return pl.Series(pa.StringArray.from_buffers(self._null + 1, *buffers).cast(pa.string_view()))
 
     # ---- looking ---------------------------------------------------------------------------------------
 
@@ -113,10 +118,19 @@ class Document:
 
     def rows(self, *tags: str) -> Rows:
         """Find the rows of the segments with one of these ids, in file order."""
-        found = self._tags == code(tags[0])
-        for tag in tags[1:]:
-            found |= self._tags == code(tag)
+        # Most ids that somebody asks for are nowhere in a part of a large file.
+        codes = [code(tag) for tag in tags if code(tag) in self._ids]
+        if not codes:
+            return np.empty(0, np.int64)
+        found = self._tags == codes[0]
+        for other in codes[1:]:
+            found |= self._tags == other
         return np.flatnonzero(found)
+
+    @cached_property
+    def _ids(self) -> set[int]:
+        """The different segment ids, packed."""
+        return set(pl.Series(self._tags).unique().to_list())
 
     def element(self, rows: npt.ArrayLike, position: int | Rows) -> pl.Series:
         """Take one element of each row (0 is the segment id); null when absent, empty or blank.
@@ -132,15 +146,16 @@ class Document:
             return {name: pl.repeat(None, len(at), dtype=pl.String, eager=True) for name in positions}
         first = self._first.take(at, mode="wrap")
         count = np.where(at >= 0, self._count.take(at, mode="wrap"), 0)
-        most = count.max(initial=0)
+        least, most = count.min(initial=_NEVER), count.max(initial=0)
         reached = {
             name: position for name, position in positions.items() if np.min(position, initial=most) < most
         }
         places = np.empty((len(reached), len(at)), np.uint32)
         for place, position in zip(places, reached.values(), strict=True):
             np.add(first, position, out=place, casting="unsafe")
-            np.copyto(place, self._null, where=count <= position)
-        found = self._elements.gather(places.ravel())
+            if np.max(position, initial=0) >= least:
+                np.copyto(place, self._null, where=count <= position)
+        found = self._elements[places.ravel()]
         if self._has_blanks:
             found = _empty_to_null(found.str.strip_chars())
         columns = {name: found.slice(nth * len(at), len(at)) for nth, name in enumerate(reached)}
@@ -153,6 +168,12 @@ class Document:
     def codes(self, rows: npt.ArrayLike, position: int) -> npt.NDArray[np.uint32]:
         """Take a short code as an integer, `code("472")`, faster than as text; 0 when absent or longer."""
         at = np.asarray(rows, np.int64)
+        if self._has_blanks:
+            texts = self.element(at, position)
+            codes = {
+                text: code(text) for text in texts.unique().drop_nulls() if len(text.encode()) <= _CODE_LENGTH
+            }
+            return texts.replace_strict(codes, default=0, return_dtype=pl.UInt32).fill_null(0).to_numpy()
         element = np.where(self._count[at] > position, self._first[at] + position, self._null)
         start = self._offsets[element]
         length = self._offsets[element + 1] - start
@@ -235,7 +256,7 @@ class Document:
         levels = {"interchange": self.interchanges, "group": self.groups, "transaction": self.transactions}
         return pl.DataFrame(
             {"segment": self.number(rows), "tag": self.element(rows, 0).str.strip_chars()}
-            | {name: _holding(frame, name, self.number(rows)) for name, frame in levels.items()}
+            | {name: taken(frame[name], _holding(frame, self.number(rows))) for name, frame in levels.items()}
             | {"element_count": self.counts(rows) - 1}
         )
 
@@ -260,7 +281,7 @@ class Document:
     @property
     def _is_inside(self) -> bool:
         """Whether a transaction set is open where this part begins."""
-        return "ST" in self._before.envelope["tag"]
+        return "ST" in self._before.envelope["tag"].to_list()
 
     def _implied(self, rows: Rows) -> pl.DataFrame:
         """Find the runs of segments outside any ST that only a transaction set can hold."""
@@ -308,7 +329,8 @@ class Document:
 
     def transaction_of(self, numbers: npt.ArrayLike) -> pl.Series:
         """Find the transaction set of segments given by their number; null for none."""
-        return _holding(self.transactions, "transaction", np.asarray(numbers, np.int64))
+        at = _holding(self.transactions, np.asarray(numbers, np.int64))
+        return taken(self.transactions["transaction"], at)
 
     def rows_in(self, transaction_type: str, *tags: str) -> tuple[Rows, Rows]:
         """Find the rows of these ids inside transaction sets of one type, and the transaction of each."""
@@ -316,14 +338,22 @@ class Document:
 
     def within(self, transaction_type: str, rows: Rows) -> tuple[Rows, Rows]:
         """Keep the rows inside transaction sets of one type, and give the transaction of each."""
-        sets = self.transactions.filter(type=transaction_type)
-        at_ends = _holding(sets, "transaction", self.number(rows[[0, -1]] if len(rows) else rows))
-        if at_ends.n_unique() == 1 and not at_ends.null_count():
+        if not len(rows):
+            return rows, rows
+        sets = self.sets_of(transaction_type)
+        transactions = sets["transaction"].to_numpy()
+        at_first, at_last = _holding(sets, self.number(rows[[0, -1]]))
+        if at_first == at_last >= 0:
             # A part of a large file lies in one set, nearly always.
-            return rows, np.full(len(rows), at_ends[0])
-        transaction = _holding(sets, "transaction", self.number(rows))
-        kept = transaction.is_not_null().to_numpy()
-        return rows[kept], transaction.drop_nulls().to_numpy()
+            return rows, np.full(len(rows), transactions[at_first])
+        at = _holding(sets, self.number(rows))
+        return rows[at >= 0], transactions[at[at >= 0]]
+
+    def sets_of(self, transaction_type: str) -> pl.DataFrame:
+        """Give the transaction sets of one type."""
+        if transaction_type not in self._sets_of:
+            self._sets_of[transaction_type] = self.transactions.filter(type=transaction_type)
+        return self._sets_of[transaction_type]
 
     @cached_property
     def findings(self) -> pl.DataFrame:
@@ -346,9 +376,8 @@ class Document:
 
     def _bad_ids(self) -> Rows:
         """Find the rows whose segment id is none; ids are few, so each is looked at once."""
-        packed = pl.Series("tag", self._tags)
-        bad = [tag for tag in packed.unique().to_list() if not _SEGMENT_ID.fullmatch(tag.to_bytes(4, "big"))]
-        return np.flatnonzero(packed.is_in(bad).to_numpy())
+        bad = [tag for tag in self._ids if not _SEGMENT_ID.fullmatch(tag.to_bytes(4, "big"))]
+        return np.flatnonzero(np.isin(self._tags, bad)) if bad else np.empty(0, np.int64)
 
 
 def latest(starts: Rows, rows: Rows) -> Rows:
@@ -361,12 +390,16 @@ def code(text: str) -> int:
     return int.from_bytes(text.encode().ljust(_CODE_LENGTH, b"\0"), "big")
 
 
-def _holding(frame: pl.DataFrame, name: str, numbers: Rows) -> pl.Series:
-    """Look up which row of `frame` holds each segment, and give its column `name`; null for none."""
+def taken(values: pl.Series, places: Rows) -> pl.Series:
+    """Take values by place; -1 is null."""
+    return values[pl.Series(places, dtype=pl.Int64).cast(pl.UInt32, strict=False)]
+
+
+def _holding(frame: pl.DataFrame, numbers: Rows) -> Rows:
+    """Look up which row of `frame` holds each segment; -1 for none."""
     first, last = (frame[bound].to_numpy() for bound in ("first_segment", "last_segment"))
     at = latest(first, numbers)
-    inside = (at >= 0) & (numbers <= np.append(last, np.int64(0))[at])
-    return frame[name].extend_constant(None, 1).gather(np.where(inside, at, len(frame)))
+    return np.where(numbers <= np.append(last, np.int64(0))[at], at, -1)
 
 
 def _empty_to_null(texts: pl.Series) -> pl.Series:

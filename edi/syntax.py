@@ -6,7 +6,7 @@
 import polars as pl
 
 from edi.delimiters import ISA_LENGTH, Span
-from edi.findings import FILE, collect, findings
+from edi.findings import FILE, NONE, collect, findings
 from edi.nesting import Rows
 
 
@@ -31,39 +31,36 @@ def syntax_findings(
     """
     shapes = [span.shape for span in spans]
     lengths = [span.isa_length for span in spans if span.isa_length is not None]
-    readable = min(len(isa), len(lengths))
-    isa_lengths = pl.DataFrame(
-        {"segment": isa[:readable], "length": lengths[:readable]},
-        schema={"segment": pl.Int64, "length": pl.Int64},
-    )
+    odd = [(number, length) for number, length in zip(isa, lengths, strict=False) if length != ISA_LENGTH]
+    isa_lengths = pl.DataFrame(odd, {"segment": pl.Int64, "length": pl.Int64}, orient="row")
     return collect(
         findings(
-            FILE.filter(pl.lit(shapes == ["junk"])),
+            FILE if shapes == ["junk"] else NONE,
             "not_x12",
             "This is not X12: it has neither an ISA nor any segment. Check that the right file was sent.",
             expected="ISA",
         ),
         findings(
-            FILE.filter(pl.lit("junk" in shapes and len(shapes) > 1)),
+            FILE if "junk" in shapes and len(shapes) > 1 else NONE,
             "text_before_isa",
             "There is text before the first ISA; it is not read.",
             severity="warning",
         ),
         findings(
-            FILE.filter(pl.lit("fragment" in shapes)),
+            FILE if "fragment" in shapes else NONE,
             "no_isa",
             "The file does not begin with an ISA; it is read with the delimiters it shows.",
             element="ISA",
             expected="ISA",
         ),
         findings(
-            FILE.filter(pl.lit(has_odd_bytes)),
+            FILE if has_odd_bytes else NONE,
             "not_ascii",
             "The file holds bytes outside ASCII; X12 allows them only by agreement.",
             severity="warning",
         ),
         findings(
-            isa_lengths.filter(pl.col("length") != ISA_LENGTH),
+            isa_lengths,
             "isa_length",
             "The ISA has not the fixed length; it is read by its separators.",
             element="ISA",

@@ -1,5 +1,6 @@
 """The 835: every amount, code and place lands where it belongs, and what does not add up is said."""
 
+import re
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -222,6 +223,29 @@ def test_a_day_that_is_in_no_calendar_is_told_and_left_out(day: str) -> None:
     remittance = read_remittance(Document.read(data.replace(b"DTM*050*20261103", b"DTM*050*" + day.encode())))
     assert rows(remittance.claims, "received_on") == [(None,)]
     assert rows(remittance.findings, "rule", "element") == [("unreadable_date", "DTM02")]
+
+
+def test_a_padded_qualifier_says_what_a_plain_one_does() -> None:
+    path = PASS / "835_paid_with_coinsurance_and_sequestration.edi"
+    padded = (
+        path.read_bytes().replace(b"*PR*", b"*PR *").replace(b"*6R*", b"* 6R*").replace(b"*472*", b"*472 *")
+    )
+    plain, read_padded = read(path), read_remittance(Document.read(padded))
+    assert plain.payments["payer_name"].null_count() == 0
+    for name in ("payments", "claims", "lines"):
+        assert getattr(read_padded, name).equals(getattr(plain, name)), name
+
+
+def test_a_figure_of_another_shape_leaves_its_neighbours_as_they_are() -> None:
+    path = PASS / "835_paid_with_coinsurance_and_sequestration.edi"
+    reason = re.search(rb"CAS\*PR\*2\*([0-9.]+)~", path.read_bytes())
+    assert reason is not None
+    odd = path.read_bytes().replace(reason[0], b"CAS*PR*2*1e2*1.00005~")
+    plain, read_odd = read(path), read_remittance(Document.read(odd))
+    assert read_odd.adjustments.schema == plain.adjustments.schema
+    amounts = [value for value in plain.adjustments["amount"] if str(value) != reason[1].decode()]
+    assert [value for value in read_odd.adjustments["amount"] if value is not None] == amounts
+    assert read_odd.findings.filter(rule="unreadable_amount").height == len(plain.adjustments) - len(amounts)
 
 
 def test_tables_hold_nothing_that_only_balancing_needed() -> None:
