@@ -11,9 +11,10 @@ from functools import cache
 import numpy as np
 import polars as pl
 
+from edi.elements import code, latest
 from edi.findings import collect, findings
 from edi.nesting import Rows
-from edi.segments import Document, code, latest
+from edi.segments import Document
 from edi.values import as_amount, as_date
 
 _LEVELS = {

@@ -23,8 +23,9 @@ from edi.claim_places import (
     take,
 )
 from edi.edit_rules import EDITS, Edit
+from edi.elements import latest
 from edi.findings import FILE, collect, findings
-from edi.segments import Document, latest
+from edi.segments import Document
 from edi.text_edits import outside_basic_set, too_long
 from edi.values import as_amount
 

@@ -14,18 +14,10 @@ from mmap import mmap
 import polars as pl
 
 from edi import remittance_tables as tables
-from edi.balance import (
-    balance_claims,
-    balance_lines,
-    balance_payments,
-    claim_faults,
-    payment_balance_faults,
-    payment_faults,
-    payment_totals,
-    value_faults,
-)
+from edi.balance import balance_claims, balance_lines, balance_payments, payment_totals
 from edi.findings import collect
 from edi.parts import PART_SIZE, parts
+from edi.remittance_faults import claim_faults, payment_balance_faults, payment_faults, value_faults
 from edi.remittance_loops import Counts, Loops
 from edi.segments import Document
 from edi.trailers import nesting_findings

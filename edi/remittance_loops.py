@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from edi.elements import code, taken
 from edi.nesting import Rows
-from edi.segments import Document, code, taken
+from edi.segments import Document
 
 _CLAIM_ENDS = ("CLP", "LX", "TS3", "TS2", "PLB", "ST", "SE", "GS", "GE", "ISA", "IEA")
 

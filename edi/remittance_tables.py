@@ -10,9 +10,10 @@ from functools import cache
 import numpy as np
 import polars as pl
 
+from edi.elements import code
 from edi.nesting import Rows
 from edi.remittance_loops import Counts, Loops
-from edi.segments import Document, code
+from edi.segments import Document
 from edi.values import as_amount, as_date, to_amounts, to_quantities
 
 _CAS_TRIPLES = range(2, 20, 3)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from edi.claim_places import Places, Rows, next_of
 from edi.delimiters import Delimiters, find_spans
-from edi.segments import Document, latest
+from edi.elements import latest
+from edi.segments import Document
 
 _COMPOSITES: Final = ("CLM", "HI", "SV1", "SVD")
 _WITHOUT_QUALIFIER: Final = ("HL", "LX", "N3", "N4", "CLM", "SV1", "SVD", "CAS", "PER", "HI", "K3", "MEA")

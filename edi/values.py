@@ -4,6 +4,7 @@ The readers of this room use it. What a value is for does not belong here.
 """
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ AMOUNT = pl.Decimal(18, 2)
 QUANTITY = pl.Decimal(18, 4)
 _LONGEST_PLAIN = 14  # characters that hold no more digits than either of them
 _POINT = ord(".")
+_CENT = Decimal("0.01")
 
 
 def as_date(text: pl.Expr) -> pl.Expr:
@@ -35,6 +37,11 @@ def as_quantity(text: pl.Expr) -> pl.Expr:
     return pl.when(text.str.contains(r"^[+-]?([0-9]{1,14}(\.[0-9]{0,4}0*)?|\.[0-9]{1,4}0*)$")).then(
         text.cast(QUANTITY, strict=False)
     )
+
+
+def in_money(cents: pl.Expr) -> pl.Expr:
+    """Show cents, as many as there are, with two decimals."""
+    return cents.cast(pl.Decimal(38, 0)) * _CENT
 
 
 def to_amounts(texts: pl.Series) -> pl.Series:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edi.delimiters import find_spans
+from edi.elements import code
 from edi.parts import parts
-from edi.segments import Document, code
+from edi.segments import Document
 
 FILES = Path(__file__).parent / "files"
 ISA = (
