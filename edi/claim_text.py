@@ -16,6 +16,7 @@ from edi.claim_places import Rows
 
 _Pieces = list[str | pl.Expr]  # constant text, and what is filled in between
 _TEXTS: Final = pl.List(pl.String)
+_TICKS_A_ROW: Final = 4
 # What most lines share with many others of the month: the same service on the same day, for the same money.
 _SERVICE: Final = (
     "counter",
@@ -58,8 +59,8 @@ def claim_text(claims: pl.DataFrame) -> pl.Series:
     rendering = "NM1*82*1*{rendering_last_name}*{rendering_first_name}****XX*{rendering_npi}~{taxonomy}"
     taxonomy = _if(claims["rendering_taxonomy_code"], "PRV*PE*PXC*{rendering_taxonomy_code}~")
     claims = claims.with_columns(
-        _amount("total_charge"),
-        _day("subscriber_birth_date"),
+        _each_once(claims["total_charge"], _amount("total_charge")),
+        _each_once(claims["subscriber_birth_date"], _day("subscriber_birth_date")),
         _joined("diagnosis_codes", "*ABF:"),
     )
     parts = _constant(claims) | {
@@ -137,6 +138,19 @@ def _if(column: pl.Series, template: str, **parts: _Pieces) -> _Pieces:
         return _pieces(template, parts)
     has_value = pl.col(column.name).is_not_null()
     return [pl.when(has_value).then(_written(template, **parts)).otherwise(pl.lit(""))]
+
+
+def _each_once(column: pl.Series, text: pl.Expr) -> pl.Series:
+    """Write each different value once, where the values lie near enough to one another to tick them off."""
+    values = column.to_physical().cast(pl.Int64).to_numpy()
+    if column.null_count() or not len(column) or np.ptp(values) > _TICKS_A_ROW * len(column):
+        return column.to_frame().select(text).to_series()
+    at = values - values.min()
+    row = np.full(at.max() + 1, -1, np.int64)
+    row[at] = np.arange(len(column))
+    nth = np.cumsum(row >= 0, dtype=np.uint32) - 1
+    texts: pl.Series = column[row[row >= 0]].to_frame().select(text).to_series()
+    return texts.gather(nth[at])
 
 
 def _joined(lists: str, separator: str) -> pl.Expr:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
@@ -72,6 +73,36 @@ def test_a_provider_written_alike_has_one_loop_however_its_rows_spell_it() -> No
     claims = claims.with_columns(billing_npi=pl.lit("1234567893"), billing_name=spelled)
     document = Document.read(write_claims(claims, lines, INTERCHANGE))
     assert document.element(document.rows("HL"), 3).to_list() == ["20"] + ["22"] * 6
+
+
+# A date of birth, a charge, and what the file says of them.
+NEAR = [
+    (date(1948, 1, 2), "60", "19480102", "60"),
+    (date(1948, 1, 2), "160.50", "19480102", "160.5"),
+    (date(1950, 12, 31), "0", "19501231", "0"),
+    (date(1949, 2, 28), "60", "19490228", "60"),
+]
+FAR = [
+    (date(1000, 1, 1), "0.05", "10000101", ".05"),
+    (date(9999, 12, 31), "9999999999.99", "99991231", "9999999999.99"),
+    (date(1948, 1, 2), "60", "19480102", "60"),
+]
+
+
+@pytest.mark.parametrize("written", [NEAR, FAR, [*NEAR, (None, "70", None, "70")]])
+def test_a_day_and_an_amount_are_written_alike_in_any_company(
+    written: list[tuple[date | None, str, str | None, str]],
+) -> None:
+    born, charged, days, amounts = zip(*written, strict=True)
+    # Claims of different providers stand in another order than here.
+    claims = many(len(written))[0].with_columns(
+        billing_npi=pl.lit("1234567893"),
+        subscriber_birth_date=pl.Series(born, dtype=pl.Date),
+        total_charge=pl.Series([Decimal(charge) for charge in charged], dtype=pl.Decimal(12, 2)),
+    )
+    document = Document.read(write_claims(claims, line_frame().clear(), INTERCHANGE))
+    assert document.element(document.rows("DMG"), 2).to_list() == list(days)
+    assert document.element(document.rows("CLM"), 2).to_list() == list(amounts)
 
 
 @pytest.mark.parametrize("payers", [["Médicare*B"] * 4, ["MEDICARE", "MEDICARE", "Médicare", "MEDICARE"]])
