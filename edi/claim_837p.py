@@ -60,6 +60,7 @@ def write_claims(claims: pl.DataFrame, lines: pl.DataFrame, interchange: Interch
         raise ValueError("An interchange needs at least one claim; write no file for an empty month.")
     claims, lines = _typed(claims, CLAIM_COLUMNS), _typed(lines, LINE_COLUMNS)
     order = file_order(claims, lines)
+    lines = lines.drop("claim_number", "line_number")  # what they say is in the order
     most = interchange.max_claims_per_transaction
     step = most * max(1, _CLAIMS_AT_A_TIME // most)
 

@@ -11,6 +11,8 @@ import polars as pl
 from edi.claim_columns import as_written, says_one
 from edi.claim_places import Rows
 
+_NO_CLAIM = -1
+
 
 @dataclass(frozen=True)
 class Order:
@@ -105,8 +107,8 @@ def _claim_order(keys: pl.DataFrame) -> Rows:
     """Order the claims by billing NPI and claim number."""
     numbers = keys["claim_number"]
     by_number = numbers.arg_sort().to_numpy()
-    ordered = numbers.gather(by_number)
-    if (ordered == ordered.shift(1)).any():
+    ordered = numbers[by_number]
+    if (ordered[1:] == ordered[:-1]).any():
         raise ValueError("A claim number occurs twice (after folding); one interchange carries a claim once.")
     providers = keys["billing_npi"].fill_null("")
     rank = providers.cast(pl.Enum(providers.unique().sort())).to_physical().to_numpy()[by_number]
@@ -127,16 +129,19 @@ def _owners(claims: pl.DataFrame, lines: pl.DataFrame) -> Rows:
 
     Frames made together have their claims in one order; then nothing is looked up.
     """
-    number = pl.col("claim_number")
-    is_new = number.ne_missing(number.shift(1)) | (pl.int_range(pl.len()) == 0)
-    runs = lines.select("claim_number", is_new=is_new)
-    firsts = runs.filter("is_new").select("claim_number")
+    numbers = lines["claim_number"].fill_null("")  # which is no claim's
+    is_new = (numbers[1:] != numbers[:-1]).to_numpy()
+    starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(numbers)), np.bool_), is_new]))
+    firsts = numbers[starts].to_frame()
     if firsts.equals(claims, null_equal=False):
-        row = pl.Series(np.arange(claims.height))
+        rows = np.arange(claims.height)
     else:
-        rows = claims.with_row_index("row")
-        row = as_written(firsts).join(rows, on="claim_number", how="left", maintain_order="left")["row"]
-    owners = row.gather(runs["is_new"].cum_sum().cast(pl.Int64) - 1)
-    if owners.null_count():
-        raise ValueError(f"{owners.null_count()} lines belong to no claim of this interchange.")
-    return owners.to_numpy().astype(np.int64)
+        found = as_written(firsts).join(
+            claims.with_row_index("row"), on="claim_number", how="left", maintain_order="left"
+        )
+        rows = found["row"].cast(pl.Int64).fill_null(_NO_CLAIM).to_numpy()
+    owners = np.repeat(rows, np.diff(starts, append=len(numbers)))
+    orphans = np.count_nonzero(owners == _NO_CLAIM)
+    if orphans:
+        raise ValueError(f"{orphans} lines belong to no claim of this interchange.")
+    return owners
