@@ -93,11 +93,10 @@ def nest(envelope: pl.DataFrame, segment_count: int, before: Before = NOTHING_BE
     return Nesting(interchanges, groups, transactions, after)
 
 
-def _until(table: pl.DataFrame, last_segment: int) -> pl.DataFrame:
-    place = table.columns.index("last_segment")
-    return table.clone().replace_column(
-        place, pl.Series("last_segment", [last_segment] * len(table), pl.Int64)
-    )
+def _until(table: pl.DataFrame, segment: int) -> pl.DataFrame:
+    """Let what is open last until a segment."""
+    last = pl.Series("last_segment", [segment] * len(table), pl.Int64)
+    return table.clone().replace_column(table.columns.index(last.name), last)
 
 
 def levels(envelope: pl.DataFrame, segment_count: int) -> tuple[Level, Level, Level, dict[str, Rows]]:
