@@ -136,40 +136,47 @@ def settle_claims(
         What `tasks.claim_states.transition` returns.
     """
     prove_sent(connection, claim_ids, sha256=sha256, at=at)
-    _remember_payer_numbers(connection, claim_ids)
-    with staged(connection, decided.unique().to_frame("id")) as asked:
-        numbers = query(
-            connection, sa.select(CLAIM.c.claim_number).join_from(asked, CLAIM, CLAIM.c.id == asked.c.id)
-        )["claim_number"]
-    return transition(
-        connection, numbers, ADJUDICATED, actor=actor or ACTOR, dedupe=f"{ADJUDICATED}:{sha256}", at=at
+    newest = _newest_payer_numbers(connection, claim_ids)
+    moved = transition(
+        connection,
+        decided.unique().to_frame("id").join(newest, on="id", how="left"),
+        ADJUDICATED,
+        actor=actor or ACTOR,
+        dedupe=f"{ADJUDICATED}:{sha256}",
+        at=at,
     )
+    with staged(connection, newest) as numbers:  # Those that have not learned theirs by moving.
+        connection.execute(
+            sa.update(CLAIM)
+            .where(
+                CLAIM.c.id == numbers.c.id,
+                CLAIM.c.payer_claim_number.is_distinct_from(numbers.c.payer_claim_number),
+            )
+            .values(payer_claim_number=numbers.c.payer_claim_number)
+        )
+    return moved
 
 
-def _remember_payer_numbers(connection: sa.Connection, claim_ids: pl.Series) -> None:
-    """Keep the number of the latest remittance, whichever arrived first: a correction must name it."""
+def _newest_payer_numbers(connection: sa.Connection, claim_ids: pl.Series) -> pl.DataFrame:
+    """Find the number of the latest remittance, whichever arrived first: a correction must name it.
+
+    Returns:
+        id (of the claim), payer_claim_number: of the claims that have any.
+    """
     with staged(connection, claim_ids.unique().to_frame("id")) as asked:
         given = query(
             connection,
             sa.select(
-                *(REMITTANCE_CLAIM.c[name] for name in ("claim_id", "payer_claim_number", "is_reversal")),
+                asked.c.id,
+                *(REMITTANCE_CLAIM.c[name] for name in ("payer_claim_number", "is_reversal")),
                 REMITTANCE.c.payment_date,
             )
             .join_from(asked, REMITTANCE_CLAIM, REMITTANCE_CLAIM.c.claim_id == asked.c.id)
             .join(REMITTANCE, REMITTANCE.c.id == REMITTANCE_CLAIM.c.remittance_id)
             .where(REMITTANCE_CLAIM.c.payer_claim_number.is_not(None)),
         )
-    newest = (
+    return (
         given.sort("payment_date", ~pl.col("is_reversal"), "payer_claim_number", nulls_last=False)
-        .unique("claim_id", keep="last", maintain_order=True)
-        .select("claim_id", "payer_claim_number")
+        .unique("id", keep="last", maintain_order=True)
+        .select("id", "payer_claim_number")
     )
-    with staged(connection, newest) as numbers:
-        connection.execute(
-            sa.update(CLAIM)
-            .where(
-                CLAIM.c.id == numbers.c.claim_id,
-                CLAIM.c.payer_claim_number.is_distinct_from(numbers.c.payer_claim_number),
-            )
-            .values(payer_claim_number=numbers.c.payer_claim_number)
-        )

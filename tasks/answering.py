@@ -141,7 +141,7 @@ def move_claims(connection: sa.Connection, words: pl.DataFrame, *, sha256: str, 
     for (state, word), group in chosen.group_by("state", "word", maintain_order=True):
         moved = transition(
             connection,
-            group["claim_number"],
+            group.select("claim_number"),
             str(state),
             actor=ACTOR,
             dedupe=f"{state}:{sha256}",

@@ -36,6 +36,7 @@ def move(
     at: datetime,
     dedupe: pl.Expr,
     data: pl.Expr = NO_DATA,
+    learned: Iterable[str] = (),
 ) -> None:
     """Move claims to a state and append the events that say so.
 
@@ -43,6 +44,7 @@ def move(
         claims: id, claim_number, state, state_version as just read, and whatever the expressions use.
         dedupe: The event's key over `claims`; a key used before refuses the whole move.
         data: JSON text over `claims`, kept with the event.
+        learned: Columns of `claims` that each claim takes on with the move, where they are not null.
 
     Raises:
         LedgerError: If the move does not exist, or a claim is no longer as it was read.
@@ -55,11 +57,13 @@ def move(
         raise LedgerError(f"claim {number} is {state} and cannot become {to} ({refused.height} like it).")
     events = claims.select("id", dedupe_key=dedupe, from_state="state", to_state=pl.lit(to), data=data)
     append_events(connection, events, actor=actor, at=at)
-    with staged(connection, claims.select("id", "state_version")) as before:
+    with staged(connection, claims.select("id", "state_version", *learned)) as before:
+        news = {name: sa.func.coalesce(before.c[name], CLAIM.c[name]) for name in learned}
         moved = connection.execute(
             sa.update(CLAIM)
             .where(CLAIM.c.id == before.c.id, CLAIM.c.state_version == before.c.state_version)
             .values(state=to, is_live=to not in ENDED, state_version=CLAIM.c.state_version + 1, updated_at=at)
+            .values(news)
         )
     if moved.rowcount != claims.height:
         raise LedgerError(f"{claims.height - moved.rowcount} claims changed while they were moved to {to}.")
@@ -78,7 +82,7 @@ def append_events(connection: sa.Connection, events: pl.DataFrame, *, actor: str
 
 def transition(
     connection: sa.Connection,
-    claim_numbers: pl.Series,
+    asked: pl.DataFrame,
     to: str,
     *,
     actor: str,
@@ -86,23 +90,28 @@ def transition(
     at: datetime,
     data: pl.Expr = NO_DATA,
 ) -> pl.DataFrame:
-    """Move the claims that may move, once; see `tasks.ledger.Ledger.transition`."""
-    asked = pl.DataFrame({"claim_number": claim_numbers.unique()}).with_columns(
-        dedupe_key=pl.format("{}:{}", pl.lit(dedupe), "claim_number")
-    )
+    """Move the claims that may move, once; see `tasks.ledger.Ledger.transition`.
+
+    Args:
+        asked: The claims by claim_number or by id, once each; a claim that moves takes on every other column.
+    """
+    key = "claim_number" if "claim_number" in asked.columns else "id"
+    learned = [name for name in asked.columns if name != key]
     with staged(connection, asked) as wanted:
-        event_of_key = CLAIM_EVENT.c.dedupe_key == wanted.c.dedupe_key
+        named = wanted if key == "claim_number" else CLAIM
         found = query(
             connection,
             sa.select(
-                wanted.c.claim_number,
-                wanted.c.dedupe_key,
+                named.c.claim_number,
                 *(CLAIM.c[name] for name in ("id", "state", "state_version")),
+                *(wanted.c[name] for name in learned),
                 CLAIM_EVENT.c.id.label("event_id"),
             )
             .select_from(wanted)
-            .outerjoin(CLAIM, CLAIM.c.claim_number == wanted.c.claim_number)
-            .outerjoin(CLAIM_EVENT, event_of_key),
+            .outerjoin(CLAIM, CLAIM.c[key] == wanted.c[key])
+            .outerjoin(
+                CLAIM_EVENT, CLAIM_EVENT.c.dedupe_key == sa.literal(f"{dedupe}:") + CLAIM.c.claim_number
+            ),
         )
     found = found.with_columns(
         outcome=pl.when(pl.col("id").is_null())
@@ -114,7 +123,8 @@ def transition(
         .otherwise(pl.lit("refused"))
     )
     moved = found.filter(pl.col("outcome") == "moved")
-    move(connection, moved, to, actor=actor, at=at, dedupe=pl.col("dedupe_key"), data=data)
+    event_key = pl.format("{}:{}", pl.lit(dedupe), "claim_number")
+    move(connection, moved, to, actor=actor, at=at, dedupe=event_key, data=data, learned=learned)
     return found.select("claim_number", "outcome", from_state="state").sort("claim_number")
 
 

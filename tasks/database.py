@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from io import BytesIO
 from itertools import chain, compress
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,7 @@ def connect(url: str) -> sa.Engine:
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
     options = f"-c lock_timeout={WAIT_SECONDS}s -c idle_in_transaction_session_timeout={WAIT_SECONDS}s"
+    options += " -c datestyle=ISO"  # in which `query` reads days and instants
     return sa.create_engine(
         address, hide_parameters=True, pool_pre_ping=True, connect_args={"options": options}
     )
@@ -176,10 +178,9 @@ def _plain(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[Any]
     if isinstance(column.type, sa.Boolean):
         return sa.cast(column, sa.Integer)
     if isinstance(column.type, UtcDateTime):
-        instant = sa.func.to_char(sa.func.timezone("UTC", column), "YYYY-MM-DD HH24:MI:SS.US")
-        return instant if is_postgresql else sa.type_coerce(column, sa.Text)
+        return sa.func.timezone("UTC", column) if is_postgresql else sa.type_coerce(column, sa.Text)
     if isinstance(column.type, sa.Date):
-        return sa.func.to_char(column, "YYYY-MM-DD") if is_postgresql else sa.type_coerce(column, sa.Text)
+        return sa.type_coerce(column, sa.Text)
     return sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column
 
 
@@ -236,7 +237,9 @@ def _copy_in(connection: sa.Connection, table: str, stored: pl.DataFrame) -> Non
     copy_in = f"COPY {_target(table, stored.columns)} FROM STDIN (FORMAT csv)"
     with driver.cursor() as cursor, cursor.copy(copy_in) as copy:
         for part in stored.iter_slices(ROWS_AT_ONCE):
-            copy.write(part.write_csv(include_header=False, quote_style="non_numeric").encode())
+            text = BytesIO()
+            part.write_csv(text, include_header=False, quote_style="non_numeric")
+            copy.write(text.getbuffer())
 
 
 def upsert(connection: sa.Connection, table: sa.Table) -> Any:
@@ -314,5 +317,5 @@ def _typed(name: str, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Decimal):
         return (column.cast(pl.Decimal(38, 2)) * pl.lit("0.01").cast(pl.Decimal(38, 2))).cast(dtype)
     if isinstance(dtype, pl.Datetime):
-        return column.str.to_datetime("%Y-%m-%d %H:%M:%S%.6f", time_unit="us", time_zone="UTC")
+        return column.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", time_zone="UTC")
     return column.str.to_date("%Y-%m-%d") if dtype == pl.Date else column.cast(dtype)

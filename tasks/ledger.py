@@ -160,7 +160,8 @@ class Ledger:
             claim_number, outcome (moved, repeated, refused, unknown), from_state: one row per claim.
         """
         with self._writing() as connection:
-            return claim_states.transition(connection, claim_numbers, to, actor=actor, dedupe=dedupe, at=at)
+            asked = claim_numbers.unique().to_frame("claim_number")
+            return claim_states.transition(connection, asked, to, actor=actor, dedupe=dedupe, at=at)
 
     def month_claims(self, month: date, source: str | None = None) -> pl.DataFrame:
         """Return the live claims of a month, every column of the ledger, by claim number."""
