@@ -7,7 +7,9 @@ needs them. What the web shows belongs to `console.web`, what is true to `billin
 import json
 import logging
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +20,9 @@ from schemas.errors import ControlBreak, OutsideFailed, Refused, StepFailed
 from schemas.settings import SettingsError, load_settings
 
 DONE, FAILED, WRONG, LOOK = 0, 1, 2, 3
+INTERRUPTED = 128 + signal.SIGINT  # what Typer makes of Ctrl-C; it is no exit code of ours
+PATIENCE = 5.0  # seconds that a command which is stopped may take to leave
+STOPPED = "Stopped. Nothing is lost: run the same command again."
 # How Prefect is told to write its lines and ours as JSON: with the formatter of `tasks.telemetry`.
 JSON_LOGS = {
     "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "tasks.telemetry.JsonLines",
@@ -249,7 +254,24 @@ commands_status.add_commands(app)
 
 def main() -> None:
     """Run the command of this process and leave with its exit code."""
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, _stop)
     raise SystemExit(run(sys.argv[1:]))
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    """End the command where it is; any step may break off, so whoever asks twice is heard at once.
+
+    Ctrl-C reaches Prefect's own server too, and Prefect would then try for minutes to tell it so.
+    """
+    for again in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(again, lambda *_: os._exit(FAILED))
+    logging.disable()
+    say(STOPPED)
+    leave = threading.Timer(PATIENCE, os._exit, [FAILED])
+    leave.daemon = True
+    leave.start()
+    raise KeyboardInterrupt
 
 
 def run(arguments: list[str]) -> int:
@@ -267,6 +289,8 @@ def run(arguments: list[str]) -> int:
         if "--json" in arguments:
             show_json({"error": sentence, "exit_code": code})
         return code
+    if outcome == INTERRUPTED:
+        return FAILED
     return outcome if isinstance(outcome, int) else DONE
 
 
@@ -282,7 +306,7 @@ def _explained(ending: Exception) -> tuple[int, str]:
     if isinstance(ending, ControlBreak | OutsideFailed | StepFailed):
         return FAILED, str(ending)
     if isinstance(ending, typer.Abort):
-        return FAILED, "Stopped. Nothing is lost: run the same command again."
+        return FAILED, STOPPED
     if os.environ.get("RPMCLAIMS_DEBUG"):
         raise ending
     # Its own text may quote data, so it is not repeated.

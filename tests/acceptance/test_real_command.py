@@ -22,7 +22,7 @@ from tests.acceptance.fault_proxy import Fault, fault_proxy, http_error
 from tests.acceptance.lone_runs import KILLED, MONTH, NOW, PATIENCE, Practice
 
 pytestmark = pytest.mark.flow
-WRONG = 2
+FAILED, WRONG = 1, 2
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +79,24 @@ def test_a_command_that_is_killed_and_given_again_leaves_the_undisturbed_month(
     assert ended(start(practice, prefect_api)) == 0
     assert practice.outputs() == undisturbed.outputs
     assert practice.ledger() == undisturbed.ledger
+    practice.assert_sound()
+
+
+def test_a_command_that_is_stopped_says_so_and_given_again_leaves_the_undisturbed_month(
+    eve_of: NewPractice, story: Story, prefect_api: str
+) -> None:
+    undisturbed = story.after("month_end", "sqlite")
+    practice = eve_of("month_end")
+    process = start(practice, prefect_api)
+    assert process.stdout is not None
+    assert any("objects pinned" in line for line in process.stdout)
+    process.terminate()
+    said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == FAILED
+    assert "Stopped. Nothing is lost: run the same command again." in said
+    assert "Traceback" not in said
+    assert ended(start(practice, prefect_api)) == 0
+    assert practice.outputs() == undisturbed.outputs
     practice.assert_sound()
 
 
