@@ -93,12 +93,12 @@ def cut(data: bytes | mmap, spans: list[Span]) -> Cut:
     elements = text_length = 0
     for raw, delimiters in _runs(data, spans):
         body, encoding = _as_utf_8(raw)
-        line_breaks = b"\r" if delimiters.segment == b"\n" else b"\r\n"
+        line_breaks = b"\r\n".replace(delimiters.segment, b"")
         if b"\r" in body or b"\n" in body:
             body = body.translate(None, line_breaks)
         if not _is_closed(body, delimiters):
             body += delimiters.segment
-            is_cut_short |= delimiters.segment != b"\n"
+            is_cut_short |= delimiters.segment not in b"\r\n"
         has_odd_bytes |= not raw.isascii()
         marks = np.frombuffer(body, np.uint8)
         is_mark = marks == delimiters.element[0]

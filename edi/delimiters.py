@@ -14,7 +14,7 @@ from typing import Literal
 ISA_LENGTH = 106
 
 # ISA01 and ISA03 are two digits; that keeps a person called Isa in an NM1 from starting an interchange.
-_ISA = re.compile(rb"ISA([^A-Za-z0-9\s\x80-\xff])[0-9 ]{2}\1[^\r\n]{0,14}?\1[0-9 ]{2}\1")
+_ISA = re.compile(rb"ISA([^A-Za-z0-9 \r\n\v\f\x80-\xff])[0-9 ]{2}\1[^\r\n]{0,14}?\1[0-9 ]{2}\1")
 _FRAGMENT = re.compile(
     rb"(?:^|[\s~\xbf])(ISA|GS|ST|BHT|BPR|TRN|TA1|AK[1-9]|IK[345]|CTX|N[134]|NM1|PER|REF|DTM|DTP|LX|CLP|CAS|SVC|MIA"
     rb"|MOA|AMT|QTY|LQ|PLB|HL|STC|PRV|SBR|CLM|HI|SV1|SE|GE|IEA)([*|+^\x1d])"
@@ -100,6 +100,8 @@ def _read_isa(data: bytes | mmap, start: int) -> tuple[Delimiters, int]:
     if not segment or segment.isalnum() or (segment in b"\r\n" and line.endswith(component)):
         # ISA16 was left out: what stands in its place ends the segment.
         component, segment, length = b":", component, at + 2
+    if segment == b"\r" and window[length : length + 1] == b"\n":
+        segment = b"\n"
     elements = window[:at].split(element)
     repetition = elements[11] if len(elements[11]) == 1 and not elements[11].isalnum() else None
     return _usable(Delimiters(element, component, segment, repetition)), length
@@ -117,10 +119,8 @@ def _isa_of_wrong_width(
 
 
 def _usable(delimiters: Delimiters) -> Delimiters:
-    """Settle line breaks as terminators, and replace what cannot part anything."""
+    """Replace what cannot part anything."""
     element, component, segment = delimiters.element, delimiters.component, delimiters.segment
-    if segment == b"\r":
-        segment = b"\n"
     if not segment.isascii() or segment in (element, b" ", b""):
         segment = b"~" if element != b"~" else b"\n"
     if not component.isascii() or component.isalnum() or component in (element, segment, b"\r", b"\n", b""):

@@ -38,6 +38,8 @@ def tags(document: Document) -> list[str]:
         pytest.param(lambda data: data.replace(b"~", b"~\n\t  "), id="indented"),
         pytest.param(lambda data: data.replace(b"~", b"\n"), id="line feed as terminator"),
         pytest.param(lambda data: data.replace(b"~", b"\r\n"), id="CRLF as terminator"),
+        pytest.param(lambda data: data.replace(b"~", b"\r"), id="carriage return as terminator"),
+        pytest.param(lambda data: data.replace(b"*", b"\t"), id="tabs between elements"),
         pytest.param(lambda data: data.replace(b"*", b"|").replace(b"~", b"\x1d"), id="other delimiters"),
         pytest.param(lambda data: data + b"\r\n\r\n  \x1a", id="blanks at the end"),
     ],
