@@ -15,14 +15,15 @@ from typing import Final
 import polars as pl
 
 from billing.books import Books
-from schemas.columns import MONEY
+from schemas.columns import SUM
 
 # A transfer of nothing reaches no bank; the others do, a cheque when somebody takes it there.
 DEPOSITED_METHODS: Final = ("ACH", "FWT", "BOP", "CHK")
 # Without a trace number, a deposit belongs to the payments of its payer this many days around.
 DAYS_APART: Final = 5
 
-_ZERO: Final = pl.lit("0.00").cast(MONEY)
+_COMPANY_LENGTH: Final = 10  # of an id with the digit that tells its kind
+_ZERO: Final = pl.lit("0.00").cast(SUM)
 GROUPS: Final = (
     *("status", "how", "trace_number", "company_id", "remittances", "deposits", "paid", "deposited"),
     *("difference", "paid_on", "deposited_on", "remittance_ids", "deposit_ids"),
@@ -39,7 +40,8 @@ class Reassociation:
             remittances, deposits (counts), remittance_ids, deposit_ids, paid, deposited, difference
             (deposited less paid), paid_on, deposited_on.
         matches: deposit_id, remittance_id, how: each deposit with each payment of its set.
-        unapplied: Money deposited that no payment accounts for.
+        unapplied: Money deposited that no posted payment accounts for; a payment in quarantine is matched,
+            but not posted.
     """
 
     groups: pl.DataFrame
@@ -51,70 +53,93 @@ def reassociate(books: Books) -> Reassociation:
     """Match every deposit with the payments it holds, whole sets at a time.
 
     By trace number first (one payment in two deposits, two payments in one deposit: what counts is that
-    the sums agree). A deposit without a trace number is tried by payer, date and amount, and taken only
-    where there is one answer.
+    the sums agree, and what the bank took back is off its sum). A deposit without a trace number is tried
+    by payer, date and amount, and taken only where there is one answer.
     """
     paid = books.remittances.filter(
         pl.col("method").is_in(DEPOSITED_METHODS), pl.col("amount") > 0, pl.col("state") != "repeat"
     ).select(
-        id="remittance_id", trace="trace_number", company="originator_id", amount="amount", on="payment_date"
+        id="remittance_id",
+        trace=trace_key("trace_number"),
+        company=company_key("originator_id"),
+        amount="amount",
+        posted=pl.when(pl.col("state") == "posted").then("amount").otherwise(_ZERO),
+        on="payment_date",
     )
     banked = books.deposits.select(
-        id="deposit_id", trace="trace_number", company="company_id", amount="amount", on="deposited_on"
+        id="deposit_id",
+        trace=trace_key("trace_number"),
+        company=company_key("company_id"),
+        amount="amount",
+        on="deposited_on",
     )
-    paid, banked = (side.with_columns(_trace(), _company()) for side in (paid, banked))
+    # Money that leaves is no deposit; it counts where it takes back what is known to have arrived.
+    known = pl.concat([paid["trace"], banked.filter(pl.col("amount") > 0)["trace"]]).drop_nulls()
+    banked = banked.filter((pl.col("amount") > 0) | pl.col("trace").is_in(known.implode()))
     paid, banked = _by_trace(paid, banked), _by_trace(banked, paid)
     found = _by_payer_and_day(paid, banked)
     of_payment = found.select("set_found", id="remittance_ids").explode("id")
     of_deposit = found.select("set_found", id="deposit_id")
-    left = _side(paid.join(of_payment, on="id", how="left"), "E", "remittance_ids", "paid")
-    right = _side(banked.join(of_deposit, on="id", how="left"), "D", "deposit_ids", "deposited")
+    left = _side(
+        paid.join(of_payment, on="id", how="left"), "E", "remittance_ids", paid="amount", posted="posted"
+    )
+    right = _side(banked.join(of_deposit, on="id", how="left"), "D", "deposit_ids", deposited="amount")
     groups = left.join(right, on="set", how="full", coalesce=True).with_columns(
         remittances=pl.col("remittance_ids").list.len().fill_null(0),
         deposits=pl.col("deposit_ids").list.len().fill_null(0),
-        difference=(pl.col("deposited").fill_null(_ZERO) - pl.col("paid").fill_null(_ZERO)).cast(MONEY),
+        difference=(pl.col("deposited").fill_null(_ZERO) - pl.col("paid").fill_null(_ZERO)).cast(SUM),
         trace_number=pl.coalesce("trace", "trace_right"),
         company_id=pl.coalesce("company", "company_right"),
         paid_on="on",
         deposited_on="on_right",
     )
+    unapplied = groups.select((pl.col("deposited") - pl.col("posted").fill_null(_ZERO)).clip(0).sum()).item()
     groups = groups.with_columns(status=_status(), how=_how()).select(GROUPS)
     groups = groups.sort(
         "status", pl.max_horizontal("paid", "deposited"), "trace_number", descending=[False, True, False]
     )
-    surplus = groups.filter(pl.col("difference") > 0)["difference"].sum()
-    return Reassociation(groups, _matches(groups), Decimal(surplus))
+    return Reassociation(groups, _matches(groups), Decimal(unapplied))
 
 
-def _trace() -> pl.Expr:
+def trace_key(column: str) -> pl.Expr:
     """Write a trace number the way both sides agree on: banks pad it with zeros and blanks."""
-    plain = pl.col("trace").str.strip_chars().str.to_uppercase().str.strip_chars_start("0")
-    return pl.when(plain != "").then(plain).alias("trace")
+    plain = pl.col(column).str.strip_chars().str.to_uppercase().str.strip_chars_start("0")
+    return pl.when(plain != "").then(plain)
 
 
-def _company() -> pl.Expr:
-    """Write a company id without the digit that tells its kind: the 835 has it, some banks drop it."""
-    plain = pl.col("company").str.strip_chars().str.to_uppercase()
-    return pl.when(plain.str.len_chars() == 10).then(plain.str.slice(1)).otherwise(plain).alias("company")
+def company_key(column: str) -> pl.Expr:
+    """Write a company id as both sides do: some banks add a hyphen or drop the digit that tells its kind."""
+    plain = pl.col(column).str.replace_all(r"[^0-9A-Za-z]", "").str.to_uppercase()
+    return (
+        pl.when(plain.str.len_chars() == _COMPANY_LENGTH)
+        .then(plain.str.slice(1))
+        .when(plain != "")
+        .then(plain)
+    )
 
 
 def _by_trace(side: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
     """Name the set of every row whose trace number, and payer where both tell, is on the other side too."""
-    others = (
-        other.filter(pl.col("trace").is_not_null())
-        .group_by("trace")
-        .agg(companies=pl.col("company").drop_nulls())
-    )
+    companies = pl.col("company").drop_nulls()
+    others = other.filter(pl.col("trace").is_not_null()).group_by("trace").agg(companies=companies)
     is_same = (
         pl.col("company").is_null()
         | (pl.col("companies").list.len() == 0)
         | pl.col("companies").list.contains(pl.col("company"))
     )
-    # Two payers may use one number: then the company is part of what names the set.
-    is_shared = pl.col("companies").list.n_unique() > 1
-    company = pl.when(is_shared).then(pl.col("company")).otherwise(pl.lit("")).fill_null("")
-    return side.join(others, on="trace", how="left").with_columns(
-        set=pl.when(pl.col("companies").is_not_null() & is_same).then(pl.format("{}|{}", "trace", company))
+    # Two payers may use one number: then the company is part of what names the set, if every row tells it.
+    both = pl.concat([side.select("trace", "company"), other.select("trace", "company")])
+    is_shared = (companies.n_unique() > 1) & pl.col("company").is_not_null().all()
+    shared = both.group_by("trace").agg(is_shared=is_shared)
+    company = pl.when("is_shared").then("company").otherwise(pl.lit(""))
+    return (
+        side.join(others, on="trace", how="left")
+        .join(shared, on="trace", how="left")
+        .with_columns(
+            set=pl.when(pl.col("companies").is_not_null() & is_same).then(
+                pl.format("{}|{}", "trace", company)
+            )
+        )
     )
 
 
@@ -128,7 +153,7 @@ def _by_payer_and_day(paid: pl.DataFrame, banked: pl.DataFrame) -> pl.DataFrame:
     single = waiting.select("company", "on", "amount", remittance_ids=pl.concat_list("id"))
     of_day = (
         waiting.group_by("company", "on")
-        .agg(pl.col("amount").sum().cast(MONEY), remittance_ids=pl.col("id").sort())
+        .agg(pl.col("amount").sum().cast(SUM), remittance_ids=pl.col("id").sort())
         .filter(pl.col("remittance_ids").list.len() > 1)
     )
     untraced = banked.filter(pl.col("trace").is_null(), pl.col("set").is_null())
@@ -147,14 +172,14 @@ def _by_payer_and_day(paid: pl.DataFrame, banked: pl.DataFrame) -> pl.DataFrame:
     ).select("deposit_id", "remittance_ids", set_found=pl.format("day|{}", "deposit_id"))
 
 
-def _side(rows: pl.DataFrame, letter: str, ids: str, total: str) -> pl.DataFrame:
+def _side(rows: pl.DataFrame, letter: str, ids: str, **totals: str) -> pl.DataFrame:
     """Add one side up by set; a row without one is a set of its own."""
     named = rows.with_columns(set=pl.coalesce("set", "set_found", pl.format(f"{letter}{{}}", "id")))
     return named.group_by("set").agg(
         pl.col("id").sort().alias(ids),
-        pl.col("amount").sum().cast(MONEY).alias(total),
         pl.col("trace", "company").drop_nulls().first(),
         pl.col("on").min(),
+        **{total: pl.col(column).sum().cast(SUM) for total, column in totals.items()},
     )
 
 

@@ -98,7 +98,8 @@ def _of_claims(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[
         .with_columns(is_first=(pl.col("version") == 1) & ~pl.col("was_rejected"))
     )
     answers = lines.filter(pl.col("answer") != "waiting").group_by("claim_id").agg(
-        is_settled=pl.col("answer").is_in(["paid", "claim_level"]).all() & (pl.col("taken_back") == 0).all(),
+        is_settled=pl.col("answer").is_in(["paid", "later_payer", "claim_level"]).all()
+        & (pl.col("taken_back") == 0).all(),
     )  # fmt: skip
     adjudicated = claims.join(answers, on="claim_id")
     sent = claims.height
@@ -128,6 +129,8 @@ def _of_money(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[A
     denied = answered.filter(pl.col("answer") == "denied")
     owed = lines.filter("is_billed")
     age = (pl.lit(books.as_of) - pl.col("date_of_service")).dt.total_days()
+    # As old as the claim, which is how the aging counts it.
+    claim_age = (pl.lit(books.as_of) - pl.col("claim_date_of_service")).dt.total_days()
     recent = owed.filter(age < DAYS_OF_CHARGES)["billed"].sum()
     adjudicated = lines.filter(pl.col("answer") != "waiting", "is_live")
     paid = lines.filter(pl.col("answer") == "paid", pl.col("paid") > 0).unique("claim_id")
@@ -136,7 +139,7 @@ def _of_money(books: Books, reconciliation: Reconciliation) -> dict[str, tuple[A
         "denial_rate_lines": (denied.height, answered.height),
         "denial_rate_dollars": (denied["billed"].sum(), answered["billed"].sum()),
         "days_in_ar": (owed["open"].sum(), float(recent) / DAYS_OF_CHARGES),
-        "ar_over_90_days": (owed.filter(age > OLD_DAYS)["open"].sum(), owed["open"].sum()),
+        "ar_over_90_days": (owed.filter(claim_age > OLD_DAYS)["open"].sum(), owed["open"].sum()),
         "net_collection_rate": (
             adjudicated["paid"].sum(),
             adjudicated.select((pl.col("billed") - pl.col("contractual")).sum()).item(),

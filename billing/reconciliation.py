@@ -14,22 +14,17 @@ import polars as pl
 
 from billing.books import ENDED, Books, standing, states
 from billing.reference.tables import Reference, in_effect
-from billing.variance import explained
-from schemas.columns import MONEY
-
-ZERO: Final = pl.lit("0.00").cast(MONEY)
-# A provider-level adjustment stands in a payment outside its claims; it settles none, even if it names one.
-IS_PROVIDER_LEVEL: Final = pl.col("remittance_claim_id").is_null() & pl.col("remittance_id").is_not_null()
-SETTLING_ACCOUNTS: Final = (
-    *("contractual", "sequestration", "patient_responsibility", "payment", "denial", "prior_payer"),
-    *("other_adjustment", "write_off"),
+from billing.settlement import (
+    IS_PROVIDER_LEVEL,
+    LINE,
+    SETTLING_ACCOUNTS,
+    current_answers,
+    settled_lines,
 )
-DEDUCTIBLE_REASONS: Final = ("1", "66")  # deductible, blood deductible
-# A penalty is subtracted, a bonus is a negative amount; both change what is paid, not what is allowed.
-INCENTIVE_REASONS: Final = ("237", "144")
-# A later payer's answer (processed as secondary or tertiary) says nothing about the first one's prices.
-LATER_PAYER_STATUSES: Final = ("2", "3", "20", "21")
+from billing.variance import explained
+from schemas.columns import SUM
 
+ZERO: Final = pl.lit("0.00").cast(SUM)
 DIMENSIONS: Final = ("month", "mac_contract", "code", "payer_id")
 FIGURES: Final = (
     *("billed", "expected", "allowed", "paid", "patient", "sequestration", "contractual", "denied"),
@@ -39,7 +34,6 @@ AGE_BUCKETS: Final = (
     *((0, "0-30"), (31, "31-60"), (61, "61-90"), (91, "91-120"), (121, "121-180"), (181, "181-365")),
     (366, "over 365"),
 )
-_LINE: Final = ["claim_id", "line_number"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ def reconcile(books: Books, reference: Reference, month: date | None = None) -> 
 
 def totals_by(lines: pl.DataFrame, *dimensions: str) -> pl.DataFrame:
     """Add the lines up: claims, lines and FIGURES by month, mac_contract, code, payer_id or none of them."""
-    figures = {name: pl.col(name).sum().cast(MONEY) for name in FIGURES}
+    figures = {name: pl.col(name).sum().cast(SUM) for name in FIGURES}
     counts = {"claims": pl.col("claim_id").n_unique(), "lines": pl.col("line_number").count()}
     if not dimensions:
         return lines.select(**counts, **figures)
@@ -94,9 +88,10 @@ def _answered_lines(books: Books) -> pl.DataFrame:
     """Return every line that was sent or answered, with what the payer said and what is left.
 
     Columns: the claim's and the line's own, allowed (null while there is no answer), the accounts, state,
-    answer (waiting, paid, denied, taken_back, claim_level, not_answered, replaced), last_payer_action_on.
+    answer (waiting, paid, denied, taken_back, later_payer, claim_level, not_answered, replaced),
+    last_payer_action_on.
     """
-    settled = _settled(books)
+    settled = settled_lines(books)
     claims = books.claims.join(states(books), on="claim_id").with_columns(
         is_live=~pl.col("state").is_in(ENDED),
         is_answered=pl.col("claim_id").is_in(settled["claim_id"].unique().implode()),
@@ -104,72 +99,20 @@ def _answered_lines(books: Books) -> pl.DataFrame:
     claims = claims.with_columns(
         is_billed=((pl.col("state") != "built") & pl.col("is_live")) | pl.col("is_answered")
     ).filter(pl.col("is_live") | pl.col("is_answered"))
-    claim_level = settled.filter(pl.col("line_number").is_null()).select(_LINE)
+    claim_level = settled.filter(pl.col("line_number").is_null()).select(LINE)
     rows = pl.concat([books.lines, claim_level], how="diagonal")
     has_claim_level = pl.col("claim_id").is_in(claim_level["claim_id"].implode())
     whole = claims.rename({"date_of_service": "claim_date_of_service", "service_month": "month"})
     return (
         whole.join(rows, on="claim_id")
         .with_columns(pl.col("date_of_service").fill_null(pl.col("claim_date_of_service")))
-        .join(settled, on=_LINE, how="left", nulls_equal=True)
-        .join(_current_answers(books), on=_LINE, how="left", nulls_equal=True)
+        .join(settled, on=LINE, how="left", nulls_equal=True)
+        .join(current_answers(books), on=LINE, how="left", nulls_equal=True)
         .join(_last_payer_actions(books), on="claim_id", how="left")
+        .with_columns(is_denied_whole=_is_denied_whole())
         .with_columns(answer=_answer(has_claim_level))
+        .with_columns(_of_the_claim("last_posted_on"), _of_the_claim("codes"))
         .pipe(_with_figures)
-    )
-
-
-def _settled(books: Books) -> pl.DataFrame:
-    """Add up the postings of every claim line; line_number is null for those of the claim as a whole."""
-    account, amount = pl.col("account"), pl.col("amount")
-    reason = pl.col("reason_code")
-    of_claims = books.postings.filter(
-        pl.col("claim_id").is_not_null(), account.is_in(SETTLING_ACCOUNTS), ~IS_PROVIDER_LEVEL
-    )
-    is_share = account == "patient_responsibility"
-    is_deductible = is_share & reason.is_in(DEDUCTIBLE_REASONS)
-    return of_claims.group_by(_LINE).agg(
-        **{name: amount.filter(account == name).sum().cast(MONEY) for name in SETTLING_ACCOUNTS},
-        deductible=amount.filter(is_deductible).sum().cast(MONEY),
-        coinsurance=amount.filter(is_share & ~is_deductible.fill_null(value=False)).sum().cast(MONEY),
-        incentive=amount.filter(reason.is_in(INCENTIVE_REASONS)).sum().cast(MONEY),
-        taken_back=(-amount.filter((account == "payment") & (amount < 0)).sum()).cast(MONEY),
-        codes=pl.concat_str("group_code", pl.lit("-"), "reason_code").drop_nulls().unique().sort(),
-        last_posted_on=pl.col("posted_on").max(),
-    )
-
-
-def _current_answers(books: Books) -> pl.DataFrame:
-    """Return the allowed amount and the units of the first payer's latest answer to every line.
-
-    The payments' dates say which is the latest: files arrive in any order. A claim whose latest answer is a
-    reversal has none: that answer was taken back.
-    """
-    paid_on = pl.coalesce("payment_date", pl.col("received_at").dt.date())
-    of_ours = books.remittance_claims.filter(
-        pl.col("claim_id").is_not_null(),
-        ~pl.col("status_code").is_in(LATER_PAYER_STATUSES).fill_null(value=False),
-    )
-    current = (
-        of_ours.join(
-            books.remittances.select("remittance_id", paid_on=paid_on), on="remittance_id", how="left"
-        )
-        .sort("paid_on", "remittance_claim_id")
-        .group_by("claim_id")
-        .last()
-        .filter(~pl.col("is_reversal"))
-        .select("claim_id", "remittance_claim_id")
-    )
-    allowed = pl.col("allowed")
-    return (
-        books.remittance_lines.join(current, on="remittance_claim_id")
-        .group_by("claim_id", line_number="claim_line_number")
-        .agg(
-            stated_allowed=pl.when(allowed.is_not_null().all()).then(allowed.sum()).cast(MONEY),
-            paid_units=pl.col("units").str.to_decimal(scale=3).fill_null(1).sum(),
-            is_denied=pl.col("is_denied").all(),
-        )
-        .filter(pl.col("line_number").is_not_null())
     )
 
 
@@ -188,9 +131,25 @@ def _last_payer_actions(books: Books) -> pl.DataFrame:
     )
 
 
+def _is_denied_whole() -> pl.Expr:
+    """Tell the claims of which nothing was paid because of what the payer said of the claim as a whole."""
+    refused = pl.col("line_number").is_null() & (
+        (pl.col("denial") > 0) | pl.col("is_denied").fill_null(value=False)
+    )
+    paid = (pl.col("payment") - pl.col("later_paid")).sum()
+    return (refused.fill_null(value=False).any() & (paid == 0)).over("claim_id")
+
+
+def _of_the_claim(column: str) -> pl.Expr:
+    """Take what a line has none of from the answer to the claim as a whole, where that denied it."""
+    whole = pl.col(column).filter(pl.col("line_number").is_null()).first().over("claim_id")
+    has_none = pl.col("codes").fill_null([]).list.len() == 0
+    return pl.when(pl.col("is_denied_whole") & has_none).then(whole).otherwise(column).alias(column)
+
+
 def _answer(has_claim_level: pl.Expr) -> pl.Expr:
-    """Say in a word what the payer answered to a line."""
-    is_unpaid = pl.col("payment") == 0
+    """Say in a word what the first payer answered to a line."""
+    is_unpaid = pl.col("payment") == pl.col("later_paid")
     owes_patient = pl.col("patient_responsibility") != 0
     has_answer = pl.col("payment").is_not_null()
     return (
@@ -198,10 +157,14 @@ def _answer(has_claim_level: pl.Expr) -> pl.Expr:
         .then(pl.lit("replaced"))
         .when(pl.col("line_number").is_null())
         .then(pl.lit("claim_level"))
+        .when("is_denied_whole")
+        .then(pl.lit("denied"))
         .when(has_answer & is_unpaid & ((pl.col("denial") > 0) | pl.col("is_denied").fill_null(value=False)))
         .then(pl.lit("denied"))
         .when(has_answer & is_unpaid & ~owes_patient & (pl.col("taken_back") > 0))
         .then(pl.lit("taken_back"))
+        .when(has_answer & ~pl.col("has_first"))
+        .then(pl.lit("later_payer"))
         .when(has_answer)
         .then(pl.lit("paid"))
         .when(pl.col("is_answered") & has_claim_level)
@@ -214,33 +177,38 @@ def _answer(has_claim_level: pl.Expr) -> pl.Expr:
 
 def _with_figures(lines: pl.DataFrame) -> pl.DataFrame:
     """Name the figures of the report; a charge is billed once it was sent, and as long as it lives."""
-    amounts = (*SETTLING_ACCOUNTS, "deductible", "coinsurance", "incentive", "taken_back")
+    amounts = (*SETTLING_ACCOUNTS, "deductible", "coinsurance", "incentive", "taken_back", "later_paid")
     lines = lines.with_columns(pl.col(name).fill_null(ZERO) for name in amounts)
     charge = pl.col("charge").fill_null(ZERO)
     is_asked_for = pl.col("is_live") & pl.col("is_billed")
     settled = sum((pl.col(name) for name in SETTLING_ACCOUNTS[1:]), pl.col(SETTLING_ACCOUNTS[0]))
     stated = pl.col("stated_allowed")
-    # What a payer must have allowed, where it does not say so: whatever it shared out.
+    # What a payer must have allowed, where it does not say so: whatever it shared out itself.
     shared_out = sum(
-        (pl.col(name) for name in ("patient_responsibility", "sequestration", "prior_payer", "incentive")),
-        pl.col("payment"),
+        (pl.col(name) for name in ("deductible", "coinsurance", "sequestration", "incentive")),
+        pl.col("payment") - pl.col("later_paid"),
     )
     is_priced = pl.col("answer").is_in(["paid", "taken_back"])
+    is_whole = pl.col("line_number").is_null() & pl.col("has_first") & ~pl.col("is_denied_whole")
+    # What lines state they were allowed already counts what was taken from the claim as a whole.
+    is_stated = stated.is_not_null().any().over("claim_id")
     return lines.with_columns(
         billed=pl.when(is_asked_for).then(charge).otherwise(ZERO),
         unsent=pl.when(pl.col("is_live") & ~pl.col("is_billed")).then(charge).otherwise(ZERO),
         expected=pl.when(is_asked_for).then(pl.col("medicare_estimate").fill_null(ZERO)).otherwise(ZERO),
-        shared_out=shared_out.cast(MONEY),
+        shared_out=shared_out.cast(SUM),
         allowed=pl.when(pl.col("answer") == "denied")
         .then(ZERO)
         .when(is_priced)
         .then(stated.fill_null(shared_out))
-        .cast(MONEY),
+        .when(is_whole)
+        .then(pl.when(is_stated).then(ZERO).otherwise(shared_out))
+        .cast(SUM),
         paid="payment",
         patient="patient_responsibility",
         denied="denial",
-        settled=settled.cast(MONEY),
-    ).with_columns(open=(pl.col("billed") - pl.col("settled")).cast(MONEY))
+        settled=settled.cast(SUM),
+    ).with_columns(open=(pl.col("billed") - pl.col("settled")).cast(SUM))
 
 
 def _aging(books: Books, lines: pl.DataFrame) -> pl.DataFrame:
@@ -270,7 +238,7 @@ def _aging(books: Books, lines: pl.DataFrame) -> pl.DataFrame:
     counted = (
         both.with_columns(bucket=passed.replace_strict(range(len(labels)), labels))
         .group_by("clock", "party", "bucket")
-        .agg(claims=pl.col("claim_id").n_unique(), amount=pl.col("amount").sum().cast(MONEY))
+        .agg(claims=pl.col("claim_id").n_unique(), amount=pl.col("amount").sum().cast(SUM))
     )
     # Every bucket is shown, the empty ones too: a report whose rows come and go is hard to compare.
     frame = (
@@ -288,7 +256,7 @@ def _provider_level(books: Books, lines: pl.DataFrame | None) -> pl.DataFrame:
     outside = standing(books.postings.filter(IS_PROVIDER_LEVEL))
     if lines is not None:
         outside = outside.join(lines.select("claim_id").unique(), on="claim_id", how="semi")
-    added = outside.group_by("account").agg(entries=pl.len(), amount=pl.col("amount").sum().cast(MONEY))
+    added = outside.group_by("account").agg(entries=pl.len(), amount=pl.col("amount").sum().cast(SUM))
     return added.sort("account")
 
 

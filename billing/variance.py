@@ -2,8 +2,8 @@
 
 `billing.reconciliation` hands over its lines; the worklist takes the flags, the reports the reasons. The
 difference is walked from the estimate to the payment in steps (units, price, deductible, coinsurance,
-sequestration, incentives, earlier payer), so that the parts always add up to it. What was billed and paid
-belongs to `billing.reconciliation`.
+sequestration, incentives, earlier payer, later payer), so that the parts always add up to it. What was
+billed and paid belongs to `billing.reconciliation`.
 
 Source: the underpayment rule of billing operations (allowed amounts first, above half a dollar and 2 %);
 the fee formula as in `billing.pricing`.
@@ -15,13 +15,15 @@ import polars as pl
 
 from billing.pricing import COINSURANCE_SHARE, NONPARTICIPATING_SHARE, SEQUESTRATION_SHARE, fee_book, share_of
 from billing.reference.tables import RATIO, Reference, covers
-from schemas.columns import MONEY
+from schemas.columns import SUM
 
 # An underpayment is worth a person's time above half a dollar and above 2 % of what was expected.
-LEAST_DIFFERENCE: Final = pl.lit("0.50").cast(MONEY)
+LEAST_DIFFERENCE: Final = pl.lit("0.50").cast(SUM)
 LEAST_SHARE: Final = "0.02"
 
-_ZERO: Final = pl.lit("0.00").cast(MONEY)
+_ZERO: Final = pl.lit("0.00").cast(SUM)
+# What an earlier payer took over hides what this one allowed, unless it says so.
+_IS_UNKNOWN: Final = (pl.col("prior_payer") != 0) & pl.col("stated_allowed").is_null()
 _KIND: Final = (
     *("code", "mac_contract", "locality", "place_of_service", "date_of_service", "units", "paid_units"),
     *("charge", "allowed_estimate", "allowed"),
@@ -41,7 +43,7 @@ BRIDGE: Final = {
     "claim_number": pl.String,
     "line_number": pl.Int64,
     "reason": pl.String,
-    "amount": MONEY,
+    "amount": SUM,
     "detail": pl.String,
 }
 
@@ -73,6 +75,13 @@ def explained(lines: pl.DataFrame, reference: Reference) -> tuple[pl.DataFrame, 
     )
     added = ("variance", "reason", "explanation", "underpaid", "flag")
     full = stepped.join(main, on="row", how="left", maintain_order="left")
+    # A line that is as expected is flagged for what the payer took from the claim as a whole.
+    is_told_apart = pl.col("flag").is_not_null() & pl.col("reason").is_null()
+    whole = pl.when(is_told_apart).then(pl.lit("claim_level"))
+    full = full.with_columns(
+        reason=pl.coalesce("reason", whole),
+        explanation=pl.coalesce("explanation", pl.format("{} {}", whole, "underpaid")),
+    )
     bridge = parts.select(*BRIDGE).sort("claim_number", "line_number", "reason", nulls_last=True)
     return full.select(*lines.columns, *added), bridge
 
@@ -91,19 +100,21 @@ def _steps(lines: pl.DataFrame) -> pl.DataFrame:
     ).with_columns(
         allowed_at_units=pl.when(pl.col("paid_units") == pl.col("units"))
         .then("allowed_estimate")
-        .otherwise(for_paid_units.cast(MONEY))
+        .otherwise(for_paid_units.cast(SUM))
     )
 
     def paid(allowed: pl.Expr, deductible: pl.Expr = _ZERO) -> pl.Expr:
-        left = (allowed - deductible).cast(MONEY)
-        return _less_sequestration((left - share_of(left, COINSURANCE_SHARE)).cast(MONEY))
+        left = (allowed - deductible).cast(SUM)
+        return _less_sequestration((left - share_of(left, COINSURANCE_SHARE)).cast(SUM))
 
     patient = pl.col("deductible") + pl.col("coinsurance")
-    of_payer = (pl.col("allowed") - patient).cast(MONEY)
+    of_payer = (pl.col("allowed") - patient).cast(SUM)
     # Sequestration is Medicare's; whether a plan passes it on is a matter of its contract.
     is_medicare = pl.col("payer_kind") == "medicare_part_b"
     as_taken = of_payer - pl.col("sequestration")
     due = pl.when(is_medicare).then(_less_sequestration(of_payer)).otherwise(as_taken)
+    # An allowed amount the payer states holds an earlier payer's part; one worked out from shares does not.
+    from_prior = pl.when(_IS_UNKNOWN).then(_ZERO).otherwise("prior_payer")
     stages = (
         pl.col("expected"),
         paid(pl.col("allowed_at_units")),
@@ -114,35 +125,49 @@ def _steps(lines: pl.DataFrame) -> pl.DataFrame:
     )
     names = ("units", "price", "deductible", "coinsurance", "sequestration")
     changes = {
-        f"step_{name}": (before - after).cast(MONEY)
+        f"step_{name}": (before - after).cast(SUM)
         for name, before, after in zip(names, stages, stages[1:], strict=False)
     }
     return walked.with_columns(
         variance=pl.when(pl.col("answer") != "waiting")
-        .then((pl.col("expected") - pl.col("paid")).cast(MONEY))
+        .then((pl.col("expected") - pl.col("paid")).cast(SUM))
         .otherwise(None),
         **changes,
         step_incentive=pl.col("incentive"),
-        step_prior_payer=pl.col("prior_payer"),
-        step_rest=(pl.col("allowed") - pl.col("shared_out")).cast(MONEY),
-        paid_by_remit=(due - pl.col("incentive") - pl.col("prior_payer")).cast(MONEY),
+        step_prior_payer=from_prior,
+        step_later_payer=-pl.col("later_paid"),
+        step_rest=(pl.col("allowed") - pl.col("shared_out") - from_prior).cast(SUM),
+        paid_by_remit=(due - pl.col("incentive") - from_prior).cast(SUM),
     )
 
 
 def _flags() -> dict[str, pl.Expr]:
-    """Find what is missing: by the allowed amount first, then by what should have been paid of it."""
+    """Find what is missing: by the allowed amount first, then by what should have been paid of it.
+
+    Judged is the first payer alone. Where it answered a claim partly as a whole, its lines are judged
+    together with that, and the flag stands at the first of them.
+    """
+    is_paid = pl.col("answer") == "paid"
+    is_whole = pl.col("line_number").is_null()
+    is_together = (is_whole & pl.col("has_first")).any().over("claim_id")
+    is_first = pl.col("line_number") == pl.col("line_number").filter(is_paid).min().over("claim_id")
+
+    def judged(amount: pl.Expr) -> pl.Expr:
+        whole = amount.filter(is_paid | is_whole).sum().over("claim_id")
+        return pl.when(is_together).then(pl.when(is_first).then(whole)).otherwise(amount).cast(SUM)
 
     def beyond(gap: pl.Expr, expected: pl.Expr) -> pl.Expr:
         exact = expected.cast(RATIO) * pl.lit(LEAST_SHARE).cast(RATIO)
         return (gap.abs() > LEAST_DIFFERENCE) & (gap.abs().cast(RATIO) > exact)
 
-    is_paid = pl.col("answer") == "paid"
-    by_allowed = (pl.col("allowed_estimate") - pl.col("allowed")).cast(MONEY)
-    by_paid = (pl.col("paid_by_remit") - pl.col("paid")).cast(MONEY)
+    is_judged = is_paid & pl.col("is_live") & ~_IS_UNKNOWN
+    estimate, due = judged(pl.col("allowed_estimate")), judged(pl.col("paid_by_remit"))
+    by_allowed = (estimate - judged(pl.col("allowed"))).cast(SUM)
+    by_paid = (due - judged(pl.col("paid") - pl.col("later_paid"))).cast(SUM)
     underpaid = (
-        pl.when(is_paid & pl.col("is_live") & beyond(by_allowed, pl.col("allowed_estimate")))
+        pl.when(is_judged & beyond(by_allowed, estimate))
         .then(by_allowed)
-        .when(is_paid & pl.col("is_live") & beyond(by_paid, pl.col("paid_by_remit")))
+        .when(is_judged & beyond(by_paid, due))
         .then(by_paid)
         .otherwise(_ZERO)
     )
@@ -166,7 +191,13 @@ def _parts(stepped: pl.DataFrame) -> pl.DataFrame:
     unexplained = pl.when(is_adjusted).then(pl.lit("adjustment")).otherwise(pl.lit("unknown"))
     # A plan has a schedule of its own; Medicare's is public, so a price nothing explains is a riddle.
     is_own_fee = pl.col("payer_kind") != "medicare_part_b"
-    unpriced = pl.when(is_own_fee & ~is_adjusted).then(pl.lit("fee")).otherwise(unexplained)
+    unpriced = (
+        pl.when(_IS_UNKNOWN)
+        .then(pl.lit("prior_payer"))
+        .when(is_own_fee & ~is_adjusted)
+        .then(pl.lit("fee"))
+        .otherwise(unexplained)
+    )
     reasons = {
         "units": (pl.lit("units"), pl.format("{} of {} units paid", "paid_units_text", "units")),
         "price": (pl.col("price_reason").fill_null(unpriced), pl.col("price_detail")),
@@ -175,6 +206,7 @@ def _parts(stepped: pl.DataFrame) -> pl.DataFrame:
         "sequestration": (pl.lit("sequestration"), pl.lit(None, pl.String)),
         "incentive": (pl.lit("MIPS"), codes),
         "prior_payer": (pl.lit("prior_payer"), codes),
+        "later_payer": (pl.lit("later_payer"), pl.lit(None, pl.String)),
         "rest": (unexplained, codes),
     }
     walked = walked.with_columns(
@@ -231,12 +263,12 @@ def _prices(kinds: pl.DataFrame, reference: Reference) -> pl.DataFrame:
     is_then = (pl.col("since") <= on) & (on <= pl.col("until")).fill_null(value=True)
     book = fee_book(reference).rename({"locality": "other_locality"})
     reduced = book.with_columns(fee=share_of(pl.col("fee"), NONPARTICIPATING_SHARE), share=pl.lit("95 %"))
-    price = (pl.col("fee").cast(RATIO) * pl.col("paid_units").cast(RATIO)).cast(MONEY, strict=False)
+    price = (pl.col("fee").cast(RATIO) * pl.col("paid_units").cast(RATIO)).cast(SUM, strict=False)
     return (
         kinds.join(settings, on="place_of_service", how="left")
         .filter(is_then.fill_null(value=True))
         .join(pl.concat([book.with_columns(share=pl.lit("full")), reduced]), on=["code", "mac_contract"])
-        .with_columns(price=pl.min_horizontal(price, "charge").cast(MONEY), is_in_force=covers(on))
+        .with_columns(price=pl.min_horizontal(price, "charge").cast(SUM), is_in_force=covers(on))
     )
 
 
@@ -250,7 +282,7 @@ def _own_terms(priced: pl.DataFrame) -> pl.DataFrame:
         )
         .with_columns(
             full_price=pl.min_horizontal(
-                (pl.col("fee").cast(RATIO) * pl.col("units").cast(RATIO)).cast(MONEY), pl.col("charge")
+                (pl.col("fee").cast(RATIO) * pl.col("units").cast(RATIO)).cast(SUM), pl.col("charge")
             )
         )
         # The estimate itself first; where a low charge hides it, the usual terms.

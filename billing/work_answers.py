@@ -11,7 +11,7 @@ import polars as pl
 
 from billing.books import ENDED, Books, states
 from billing.work_money import items_of
-from schemas.columns import MONEY
+from schemas.columns import SUM
 
 OF_FILES: Final = ("TA1", "999")  # answers to a whole file or set
 # By what an answer names a file of ours, and how people call it.
@@ -192,6 +192,6 @@ def unusable_files(books: Books) -> pl.DataFrame:
 
 def live_claims(books: Books) -> pl.DataFrame:
     """Return the live claims, their states and what they are expected to bring."""
-    expected = books.lines.group_by("claim_id").agg(expected=pl.col("medicare_estimate").sum().cast(MONEY))
+    expected = books.lines.group_by("claim_id").agg(expected=pl.col("medicare_estimate").sum().cast(SUM))
     claims = books.claims.join(states(books), on="claim_id").join(expected, on="claim_id", how="left")
     return claims.filter(~pl.col("state").is_in(ENDED))

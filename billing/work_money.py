@@ -11,8 +11,9 @@ import polars as pl
 
 from billing.books import Books, standing
 from billing.deposits import DAYS_APART, Reassociation
-from billing.reconciliation import IS_PROVIDER_LEVEL, Reconciliation
-from schemas.columns import MONEY
+from billing.reconciliation import Reconciliation
+from billing.settlement import IS_PROVIDER_LEVEL
+from schemas.columns import SUM
 
 ITEM: Final[dict[str, Any]] = {
     "kind": pl.String,
@@ -21,7 +22,7 @@ ITEM: Final[dict[str, Any]] = {
     "incident": pl.String,
     "claim_id": pl.Int64,
     "reference": pl.String,
-    "money": MONEY,
+    "money": SUM,
     "since": pl.Date,
     "reason": pl.String,
     "adjustments": pl.List(pl.String),
@@ -31,7 +32,7 @@ ITEM: Final[dict[str, Any]] = {
 EVERYDAY: Final = ("CO-45", "CO-253", "PR-1", "PR-2", "PR-3", "OA-23")
 NO_CODE: Final = pl.lit(None, pl.String)
 # An adjustment outside any claim is worth a look from here on.
-LEAST_PROVIDER_ADJUSTMENT: Final = pl.lit("50.00").cast(MONEY)
+LEAST_PROVIDER_ADJUSTMENT: Final = pl.lit("50.00").cast(SUM)
 
 
 def items_of(frame: pl.DataFrame, kind: str, **columns: pl.Expr | str) -> pl.DataFrame:
@@ -69,12 +70,18 @@ def denials(books: Books, reconciliation: Reconciliation) -> pl.DataFrame:
 
 
 def _codes(books: Books, lines: pl.DataFrame) -> pl.DataFrame:
-    """Gather the codes of the latest answer to each line, those of the claim as a whole among them."""
+    """Gather the codes of the latest answer to each line, those of the claim as a whole among them.
+
+    The payments' dates say which is the latest: files arrive in any order.
+    """
+    paid_on = pl.coalesce("payment_date", pl.col("received_at").dt.date())
     latest = (
         books.remittance_claims.join(lines.select("claim_id").unique(), on="claim_id")
         .filter(~pl.col("is_reversal"))
+        .join(books.remittances.select("remittance_id", paid_on=paid_on), on="remittance_id", how="left")
+        .sort("paid_on", "remittance_claim_id")
         .group_by("claim_id")
-        .agg(pl.col("remittance_claim_id").max())
+        .agg(pl.col("remittance_claim_id").last())
     )
     numbers = books.remittance_lines.select("remittance_line_id", line_number="claim_line_number")
 
@@ -120,7 +127,7 @@ def takebacks(reconciliation: Reconciliation) -> pl.DataFrame:
     """List claims whose payment was reversed and not decided anew."""
     taken = reconciliation.lines.filter(pl.col("answer") == "taken_back")
     claims = taken.group_by("claim_id").agg(
-        pl.col("claim_number", "last_posted_on").first(), pl.col("taken_back").sum().cast(MONEY)
+        pl.col("claim_number", "last_posted_on").first(), pl.col("taken_back").sum().cast(SUM)
     )
     return items_of(
         claims,
@@ -149,7 +156,11 @@ def imbalances(books: Books) -> pl.DataFrame:
         since=pl.col("received_at").dt.date(),
         reason=pl.when(off != 0)
         .then(pl.format("The payment in {} does not balance: it is off by {}.", "name", off))
-        .otherwise(pl.format("A claim or a line of the payment in {} does not balance.", "name")),
+        .otherwise(
+            pl.format(
+                "A claim or a line of the payment in {} does not balance, or its end is missing.", "name"
+            )
+        ),
     )
 
 
@@ -174,29 +185,74 @@ def unmatched_remittances(books: Books) -> pl.DataFrame:
 
 
 def provider_adjustments(books: Books) -> pl.DataFrame:
-    """List money withheld or added outside any claim that nobody can place: takebacks and rare codes."""
-    outside = standing(
-        books.postings.filter(
-            IS_PROVIDER_LEVEL,
-            pl.col("claim_id").is_null(),
-            pl.col("account").is_in(["takeback", "other_adjustment"]),
-            pl.col("amount").abs() >= LEAST_PROVIDER_ADJUSTMENT,
-        )
+    """List money withheld or added outside any claim that nobody can place.
+
+    These are rare codes, takebacks of no claim or of one that was not reversed, and balances that were
+    forwarded and not applied. A takeback that a refund of ours offsets asks for nothing.
+    """
+    payers = books.remittances.select("remittance_id", "payer_id")
+    outside = standing(books.postings.filter(IS_PROVIDER_LEVEL)).join(payers, on="remittance_id", how="left")
+    reversed_claims = books.remittance_claims.filter("is_reversal")["claim_id"].drop_nulls()
+    account = pl.col("account")
+    is_takeback = account == "takeback"
+    is_unplaced = pl.col("claim_id").is_null() | (
+        is_takeback & ~pl.col("claim_id").is_in(reversed_claims.implode())
+    )
+    refunded = pl.col("amount").filter(account.is_in(["takeback", "refund"])).sum()
+    is_settled = pl.col("reference").is_not_null() & (refunded.over("payer_id", "reference") == 0)
+    singles = outside.filter(
+        account.is_in(["takeback", "other_adjustment"]),
+        is_unplaced,
+        pl.col("amount").abs() >= LEAST_PROVIDER_ADJUSTMENT,
+        ~(is_takeback & is_settled),
     )
     # What a payment says twice over is two adjustments.
     number = pl.int_range(1, pl.len() + 1).over("remittance_id", "account", "reference", "amount")
     reference = pl.col("reference").fill_null("-").str.head(80)
-    return items_of(
-        outside,
+    where = (
+        pl.when(pl.col("claim_id").is_null())
+        .then(pl.lit("outside any claim"))
+        .otherwise(pl.lit("for a claim that was not reversed"))
+    )
+    made = items_of(
+        singles,
         "provider_adjustment",
         key=pl.format(
             "provider_adjustment:{}:{}:{}:{}:{}", "remittance_id", "account", reference, "amount", number
         ),
         incident=pl.format("{} remittance {}", "account", "remittance_id"),
+        claim_id="claim_id",
         reference=pl.format("remittance {}", "remittance_id"),
         money=pl.col("amount").abs(),
         since="posted_on",
-        reason=pl.format("{} of {} outside any claim.", "account", "amount"),
+        reason=pl.format("{} of {} {}.", "account", "amount", where),
+    )
+    return pl.concat([made, _forwarded_balances(outside)])
+
+
+def _forwarded_balances(outside: pl.DataFrame) -> pl.DataFrame:
+    """List balances that later payments have not brought to zero, chained by their claim or reference.
+
+    Args:
+        outside: Standing postings of the provider level, with payer_id.
+    """
+    chain = pl.coalesce(pl.format("claim {}", "claim_id"), pl.col("reference").str.head(80), pl.lit("-"))
+    forwarded = outside.filter(account="forwarding_balance").with_columns(chain=chain)
+    chains = forwarded.group_by("payer_id", "chain", maintain_order=True).agg(
+        pl.col("claim_id", "reference").first(),
+        pl.col("amount").sum().cast(SUM),
+        since=pl.col("posted_on").max(),
+    )
+    return items_of(
+        chains.filter(pl.col("amount") != 0),
+        "provider_adjustment",
+        key=pl.format("forwarding_balance:{}:{}", pl.col("payer_id").fill_null("-"), "chain"),
+        incident=pl.lit("forwarding_balance"),
+        claim_id="claim_id",
+        reference=pl.format("forwarded balance {}", pl.col("reference").fill_null("-").str.head(80)),
+        money=pl.col("amount").abs(),
+        since="since",
+        reason=pl.format("The balance forwarded from one payment to others is at {}, not at zero.", "amount"),
     )
 
 

@@ -13,10 +13,10 @@ from typing import Final
 import polars as pl
 
 from billing.books import Books
-from billing.reconciliation import LATER_PAYER_STATUSES
+from billing.settlement import LATER_PAYER_STATUSES
 from billing.work_answers import live_claims
 from billing.work_money import items_of
-from schemas.columns import MONEY
+from schemas.columns import SUM
 
 ACKNOWLEDGED_WITHIN_BUSINESS_DAYS: Final = 1
 JUDGED_WITHIN_BUSINESS_DAYS: Final = 2
@@ -54,7 +54,7 @@ def missing_answers(books: Books) -> pl.DataFrame:
         waiting.with_columns(stage=stage, due=due)
         .filter(pl.col("due") < pl.lit(books.as_of))
         .group_by("interchange_id", "stage")
-        .agg(claims=pl.len(), money=pl.col("expected").sum().cast(MONEY), due=pl.col("due").min())
+        .agg(claims=pl.len(), money=pl.col("expected").sum().cast(SUM), due=pl.col("due").min())
         .join(books.interchanges.select("interchange_id", "file_name"), on="interchange_id", how="left")
     )
     made = items_of(
@@ -92,7 +92,7 @@ def missing_secondaries(books: Books) -> pl.DataFrame:
     owed = (
         books.postings.filter(pl.col("account") == "patient_responsibility")
         .group_by("claim_id")
-        .agg(patient=pl.col("amount").sum().cast(MONEY))
+        .agg(patient=pl.col("amount").sum().cast(SUM))
     )
     due = pl.col("paid_on") + pl.duration(days=SECONDARY_WITHIN_DAYS)
     overdue = (

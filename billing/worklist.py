@@ -18,7 +18,7 @@ from billing.deposits import Reassociation
 from billing.reconciliation import Reconciliation
 from billing.reference.tables import Reference
 from billing.work_money import items_of
-from schemas.columns import MONEY
+from schemas.columns import MONEY, SUM
 
 WORK_ITEM: Final = (
     *("kind", "key", "incident_key", "claim_id", "claim_number", "reference", "money", "deadline", "owner"),
@@ -165,7 +165,7 @@ def incidents(items: pl.DataFrame) -> pl.DataFrame:
     folded = items.group_by(incident="incident_key", maintain_order=True).agg(
         pl.col("kind").first(),
         items=pl.len(),
-        money=pl.col("money").sum().cast(MONEY),
+        money=pl.col("money").sum().cast(SUM),
         deadline=pl.col("deadline").min(),
         **{"owner": pl.col("owner").first(), "class": pl.col("retry_class").first()},
         action=pl.col("action").first(),

@@ -30,7 +30,11 @@ def collection(output: str, inbox: str | None = None) -> CollectionSummary:
     run = collecting.open_collection(output, inbox)
     arrivals = collecting.list_inbox(run)
     # One after the other: the ledger has one writer, and a large remittance fills the memory of one step.
-    taken = in_turn(collecting.collect_files, collecting.batches(arrivals), run)
+    try:
+        taken = in_turn(collecting.collect_files, collecting.batches(arrivals), run)
+    except Exception:
+        keeping.refresh_worklist()  # What the other files brought is listed all the same.
+        raise
     summary = collecting.settle_up(run, [file for files in taken for file in files])
     keeping.refresh_worklist()
     return summary

@@ -10,6 +10,7 @@ import polars as pl
 
 UTC: Final = pl.Datetime("us", "UTC")
 MONEY: Final = pl.Decimal(12, 2)
+SUM: Final = pl.Decimal(38, 2)  # of money, which no single amount has to hold
 
 PROGRAMS: Final = ("RPM", "RTM", "CCM", "PCM", "TCM", "BHI", "OTHER")
 STAFF_ROLES: Final = ("physician", "qhp", "clinical_staff", "administrative")

@@ -9,6 +9,10 @@ it with the sign of the remittance, so a reversal opens it again and
 
     open = charge - (all other accounts of CLAIM_ACCOUNTS that name the claim).
 
+That holds as long as one payer answers a claim. A later payer repeats in prior_payer and in write-offs what
+the first one settled, which must not count twice, and an answer that decides nothing (not this payer's claim,
+a predetermination) settles nothing: `billing.settlement` says what then counts.
+
 A posting without a claim belongs to the provider (a PLB) or to a claim nobody has matched yet. Those of a PLB
 have no `remittance_claim_id` and keep the sign of the PLB, where a positive amount lowers the payment; where
 the reference names a claim so does the posting, and what the claim is owed stays. So for every remittance
@@ -17,7 +21,7 @@ the reference names a claim so does the posting, and what the claim is owed stay
 
 When a claim is matched later its postings are taken off nobody and put on the claim, by a pair that adds up
 to nothing. `posted_on` is the accounting date, `recorded_at` when we learned of it; a report as of a day that
-must not change later looks at both.
+must not change later looks at both, and so it does with deposits, and with `matched_at` of what was matched.
 """
 
 from datetime import date, datetime
@@ -164,6 +168,7 @@ class RemittanceClaim(LedgerTable, table=True):
     member_id: str | None = None
     claim_id: int | None = Field(default=None, foreign_key="claim.id", index=True, sa_type=ID)
     matched_by: str | None = Field(default=None, max_length=16)
+    matched_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     # Where no number matches: the one claim that a cut number or member, date, code and charge point to.
     suggested_claim_id: int | None = Field(default=None, foreign_key="claim.id", sa_type=ID)
     is_reversal: bool  # CLP02 22
@@ -274,6 +279,7 @@ class Deposit(LedgerTable, table=True):
     id: int | None = Field(default=None, primary_key=True, sa_type=ID)
     file_sha256: str = Field(max_length=64, index=True)
     deposited_on: date
+    recorded_at: datetime = Field(sa_type=UtcDateTime)  # when the bank's file was read
     amount: Decimal = Field(sa_type=Money)
     trace_number: str | None = None
     company_id: str | None = None

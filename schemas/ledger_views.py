@@ -25,12 +25,15 @@ def books(as_of: date, dated_until: date = date.max) -> dict[str, sa.Select[Any]
     """Ask for everything that was known on the evening (UTC) of a day, frame by frame.
 
     Args:
-        dated_until: The last payment date that counts: the day itself for a period that is closed, none for
-            today, because remittances announce payments of the next days.
+        dated_until: The last payment date that counts, for what was paid as for what was said of it: the day
+            itself for a period that is closed, none for today, because remittances announce payments of the
+            next days.
     """
     evening = datetime.combine(as_of + timedelta(days=1), datetime.min.time(), UTC)
     files = sa.select(_FILE.c.id).where(_FILE.c.received_at < evening)
-    remittances = sa.select(_REMITTANCE.c.id).where(_REMITTANCE.c.inbound_file_id.in_(files))
+    # A payment without a date of its own is dated when its file came.
+    is_dated = (_REMITTANCE.c.payment_date <= dated_until) | _REMITTANCE.c.payment_date.is_(None)
+    remittances = sa.select(_REMITTANCE.c.id).where(_REMITTANCE.c.inbound_file_id.in_(files), is_dated)
     remittance_claims = sa.select(_REMITTANCE_CLAIM.c.id).where(
         _REMITTANCE_CLAIM.c.remittance_id.in_(remittances)
     )
@@ -47,8 +50,10 @@ def books(as_of: date, dated_until: date = date.max) -> dict[str, sa.Select[Any]
         "postings": _postings(dated_until, evening),
         "files": _files().where(_FILE.c.received_at < evening),
         "answers": _answers().where(_FILE.c.received_at < evening),
-        "remittances": _remittances().where(_FILE.c.received_at < evening),
-        "remittance_claims": _remittance_claims().where(_REMITTANCE_CLAIM.c.remittance_id.in_(remittances)),
+        "remittances": _remittances().where(_FILE.c.received_at < evening, is_dated),
+        "remittance_claims": _remittance_claims(evening).where(
+            _REMITTANCE_CLAIM.c.remittance_id.in_(remittances)
+        ),
         "remittance_lines": _remittance_lines().where(
             TABLES["remittance_line"].c.remittance_claim_id.in_(remittance_claims)
         ),
@@ -57,7 +62,7 @@ def books(as_of: date, dated_until: date = date.max) -> dict[str, sa.Select[Any]
         "interchanges": _interchanges(evening),
         "corrections": _corrections(evening),
         "runs": _runs(evening),
-        "deposits": _deposits(dated_until),
+        "deposits": _deposits(dated_until, evening),
     }
 
 
@@ -142,16 +147,18 @@ def _remittances() -> sa.Select[Any]:
     return joined.join_from(_REMITTANCE, _FILE, _REMITTANCE.c.inbound_file_id == _FILE.c.id)
 
 
-def _remittance_claims() -> sa.Select[Any]:
-    names = (
-        *("remittance_id", "claim_number", "status_code", "charge", "paid", "claim_id", "matched_by"),
-        *("is_reversal", "is_forwarded"),
+def _remittance_claims(evening: datetime) -> sa.Select[Any]:
+    names = ("remittance_id", "claim_number", "status_code", "charge", "paid", "is_reversal", "is_forwarded")
+    is_matched = _REMITTANCE_CLAIM.c.matched_at < evening
+    matches = (
+        sa.case((is_matched, _REMITTANCE_CLAIM.c[name])).label(name) for name in ("claim_id", "matched_by")
     )
     suggested = _CLAIM.alias("suggested")
     columns = [_REMITTANCE_CLAIM.c[name] for name in names]
     return sa.select(
         _REMITTANCE_CLAIM.c.id.label("remittance_claim_id"),
         *columns,
+        *matches,
         suggested.c.claim_number.label("suggested_claim_number"),
     ).join_from(
         _REMITTANCE_CLAIM,
@@ -194,8 +201,8 @@ def _runs(evening: datetime) -> sa.Select[Any]:
     )
 
 
-def _deposits(dated_until: date) -> sa.Select[Any]:
+def _deposits(dated_until: date, evening: datetime) -> sa.Select[Any]:
     deposit = TABLES["deposit"]
     names = ("deposited_on", "amount", "trace_number", "company_id", "description")
     columns = (deposit.c.id.label("deposit_id"), *(deposit.c[name] for name in names))
-    return sa.select(*columns).where(deposit.c.deposited_on <= dated_until)
+    return sa.select(*columns).where(deposit.c.deposited_on <= dated_until, deposit.c.recorded_at < evening)

@@ -97,6 +97,7 @@ def answer_again(
             .values({name: now.c[name] for name in TIED})
         )
     if not found.is_empty():
+        _remember_payer_numbers(connection, said)
         move_claims(connection, words, sha256=file.sha256, at=at)
     return found.height
 

@@ -6,16 +6,19 @@ the same numbers, whatever their line breaks; a sender who uses numbers twice fo
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 import polars as pl
 
 from billing.digests import digests
 from schemas.answers import Answers
+from schemas.columns import SUM
 
 MONEY: Final = pl.Decimal(12, 2)
+PLACE: Final = ("payment", "segment", "element")
 LARGEST: Final = 10**10  # the ledger's money ends here
+LATEST: Final = timedelta(days=366)  # after its arrival no payment is announced further ahead than this
 KINDS: Final = {"TA1": "TA1", "999": "999", "997": "999", "277": "277CA", "835": "835"}
 ANSWERS: Final = frozenset(KINDS.values())
 SET_TYPE: Final = re.compile("[0-9]{3}")  # ST01
@@ -85,7 +88,7 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
 
     Returns:
         payments with difference (claims less PLBs less BPR02), is_whole (every claim and line of it balances,
-        and the ledger can hold every amount), posted_on, identity_key and content_sha256.
+        its end has come, and the ledger can hold every amount), posted_on, identity_key and content_sha256.
     """
     of_claim = answers.claims.select("claim", "payment")
     # Lines that are paid something else than their claim, without a reason at claim level.
@@ -99,9 +102,11 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
             too_large(answers).select("payment"),
         ]
     )["payment"].unique()
-    none = pl.lit(0, pl.Decimal(38, 2))
+    # What was lost with the end may have added up to nothing, as denials do.
+    endless = answers.findings.filter(rule="missing_se")["transaction"]
+    none = pl.lit(0, SUM)
     sums = [
-        frame.group_by("payment").agg(pl.col(column).cast(pl.Decimal(38, 2)).sum().alias(name))
+        frame.group_by("payment").agg(pl.col(column).cast(SUM).sum().alias(name))
         for frame, column, name in (
             (answers.claims, "paid", "paid"),
             (answers.provider_adjustments, "amount", "withheld"),
@@ -121,7 +126,9 @@ def judged(answers: Answers, received_at: datetime) -> pl.DataFrame:
         payments.join(_contents(answers), on="payment", how="left", maintain_order="left")
         .with_columns(
             difference=difference,
-            is_whole=pl.col("is_balanced") & ~pl.col("payment").is_in(broken.implode()),
+            is_whole=pl.col("is_balanced")
+            & ~pl.col("payment").is_in(broken.implode())
+            & ~pl.col("transaction").is_in(endless.implode()),
             posted_on=pl.coalesce("payment_date", "production_date", "sent_on", pl.lit(received_at.date())),
             content=pl.col("content").fill_null(""),
             numbers=numbers,
@@ -139,9 +146,24 @@ def too_large(answers: Answers) -> pl.DataFrame:
     for name, column, element in AMOUNTS:
         rows: pl.DataFrame = getattr(answers, name).filter(is_too_large(column))
         owned = rows if "payment" in rows.columns else rows.join(of_claim, on="claim")
-        place = {"element": pl.lit(element), "found": pl.col(column).cast(pl.String)}
-        found.append(owned.select("payment", "segment", **place))
-    return pl.concat(found)
+        placed = owned.with_columns(element=pl.lit(element))
+        found.append(placed.select(*PLACE, found=pl.col(column).cast(pl.String)))
+    # What stands at claim level is posted as one sum: CLP04 less what its lines were paid.
+    of_lines = answers.lines.group_by("claim").agg(of_lines=pl.col("paid").cast(SUM).sum())
+    at_claim_level = answers.claims.join(of_lines, on="claim").select(
+        *("payment", "segment"),
+        rest=pl.col("paid").cast(SUM) - pl.col("of_lines"),
+        element=pl.lit("CLP04"),
+    )
+    beyond = at_claim_level.filter(is_too_large("rest"))
+    return pl.concat([*found, beyond.select(*PLACE, found=pl.col("rest").cast(pl.String))])
+
+
+def too_late(payments: pl.DataFrame, received_on: date) -> pl.DataFrame:
+    """Find the payments dated so far ahead that the date cannot be meant: transaction, segment, found."""
+    return payments.filter(pl.col("payment_date") > received_on + LATEST).select(
+        "transaction", "segment", found=pl.col("payment_date").dt.strftime("%Y%m%d")
+    )
 
 
 def is_too_large(column: str) -> pl.Expr:

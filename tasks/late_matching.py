@@ -18,7 +18,13 @@ from tasks.answer_rows import WORDS
 from tasks.answering import ANSWER, move_claims
 from tasks.claim_states import CLAIM, TABLES, instant
 from tasks.database import insert, query, staged, writing
-from tasks.matching import claims_by_number, claims_of_references, match_answered_lines, match_claims
+from tasks.matching import (
+    claims_by_number,
+    claims_of_references,
+    match_answered_lines,
+    match_claims,
+    suggest_claims,
+)
 from tasks.remittances import POSTING, UNDECIDED
 
 INBOUND_FILE: Final = TABLES["inbound_file"]
@@ -38,12 +44,13 @@ def match_again(engine: sa.Engine, at: datetime) -> int:
             connection,
             sa.select(
                 REMITTANCE_CLAIM.c.id.label("claim"),
-                *(REMITTANCE_CLAIM.c[name] for name in ("claim_number", "payer_claim_number")),
-                REMITTANCE_CLAIM.c.original_payer_claim_number,
+                *(REMITTANCE_CLAIM.c[name] for name in ("claim_number", "payer_claim_number", "member_id")),
+                *(REMITTANCE_CLAIM.c[name] for name in ("original_payer_claim_number", "suggested_claim_id")),
             ).where(REMITTANCE_CLAIM.c.claim_id.is_(None)),
         )
         found = match_claims(connection, unmatched).rename({"claim": "id"})
         _adopt(connection, found, at)
+        _suggest(connection, unmatched.join(found, left_on="claim", right_on="id", how="anti"))
         placed = _match_references(connection, at)
         charge_sent_claims(connection, at)
         close_ended_claims(connection, at)
@@ -116,7 +123,12 @@ def _adopt(connection: sa.Connection, found: pl.DataFrame, at: datetime, actor: 
         connection.execute(
             sa.update(REMITTANCE_CLAIM)
             .where(REMITTANCE_CLAIM.c.id == match.c.id)
-            .values(claim_id=match.c.claim_id, matched_by=match.c.matched_by, suggested_claim_id=None)
+            .values(
+                claim_id=match.c.claim_id,
+                matched_by=match.c.matched_by,
+                matched_at=at,
+                suggested_claim_id=None,
+            )
         )
     lines = _adopt_lines(connection, found)
     _transfer(connection, found, lines, at)
@@ -134,6 +146,32 @@ def _adopt(connection: sa.Connection, found: pl.DataFrame, at: datetime, actor: 
             connection, group["claim_id"], decided["claim_id"], sha256=str(sha256), at=at, actor=actor
         )
     charge_claims(connection, found["claim_id"], at)
+
+
+def _suggest(connection: sa.Connection, unmatched: pl.DataFrame) -> None:
+    """Point to the claims that the others are probably about: claims may have appeared that nobody knew.
+
+    Args:
+        unmatched: claim (the remittance claim), claim_number, member_id, suggested_claim_id.
+    """
+    with staged(connection, unmatched.select(id="claim")) as waiting:
+        lines = query(
+            connection,
+            sa.select(
+                waiting.c.id.label("claim"),
+                *(REMITTANCE_LINE.c[name] for name in ("code", "charge", "date_of_service")),
+            ).join_from(waiting, REMITTANCE_LINE, REMITTANCE_LINE.c.remittance_claim_id == waiting.c.id),
+        )
+    suggested = suggest_claims(connection, unmatched.drop("suggested_claim_id"), lines)
+    now = unmatched.join(suggested, on="claim", how="left", suffix="_now").filter(
+        ~pl.col("suggested_claim_id").eq_missing(pl.col("suggested_claim_id_now"))
+    )
+    with staged(connection, now.select("claim", "suggested_claim_id_now")) as news:
+        connection.execute(
+            sa.update(REMITTANCE_CLAIM)
+            .where(REMITTANCE_CLAIM.c.id == news.c.claim)
+            .values(suggested_claim_id=news.c.suggested_claim_id_now)
+        )
 
 
 def _adopt_lines(connection: sa.Connection, found: pl.DataFrame) -> pl.DataFrame:

@@ -13,7 +13,17 @@ import sqlalchemy as sa
 from schemas.answers import Answers, CollectedFile
 from schemas.crashpoints import crashpoint
 from tasks.answering import Answered, answered_files, record_answers
-from tasks.arrivals import ANSWERS, LARGEST, ArrivedFile, Identity, identify, judged, too_large
+from tasks.arrivals import (
+    ANSWERS,
+    LARGEST,
+    LATEST,
+    ArrivedFile,
+    Identity,
+    identify,
+    judged,
+    too_large,
+    too_late,
+)
 from tasks.claim_states import TABLES
 from tasks.database import query, reading, staged, writing
 from tasks.remittances import Remitted, record_remittances
@@ -72,7 +82,7 @@ def post_file(engine: sa.Engine, file: ArrivedFile, answers: Answers, sent: pl.D
         answered = record_answers(connection, file_id, file, answers, sent)
         collected = _collected(file, identity, stated, remitted, answered)
         collected = collected.model_copy(update={"errors": answers.findings.filter(severity="error").height})
-        _finish(connection, file_id, collected, _own_findings(answers, stated, answered))
+        _finish(connection, file_id, collected, _own_findings(file, answers, stated, answered))
         crashpoint("answer not committed")
     return collected
 
@@ -93,7 +103,8 @@ def _with_states(connection: sa.Connection, payments: pl.DataFrame, claims: pl.D
     """Say what becomes of each payment.
 
     `repeat`: a payment of the same numbers that says the same is posted, or comes earlier in the file.
-    `quarantined`: it does not balance, or its numbers were posted with some of its claims and other words.
+    `quarantined`: it does not balance, or its numbers were posted, or come earlier in the file, with some of
+    its claims and other words.
     """
     key = ["identity_key", "content_sha256"]
     with staged(connection, payments.select("identity_key").unique()) as asked:
@@ -112,10 +123,16 @@ def _with_states(connection: sa.Connection, payments: pl.DataFrame, claims: pl.D
             ),
         )
     same = known.join(posted.select("identity_key", remittance_id="id"), on="remittance_id")
-    said = claims.join(payments.select("payment", "identity_key"), on="payment")
+    said = claims.join(payments.select("payment", "identity_key", "is_whole"), on="payment")
     facts = ["identity_key", "claim_number", "status_code", "charge", "paid"]
     amounts = (pl.col("charge", "paid").cast(pl.Decimal(38, 2)),)
-    again = said.with_columns(*amounts).join(same.with_columns(*amounts), on=facts, how="semi")["payment"]
+    said = said.with_columns(*amounts)
+    known_of = [
+        same.with_columns(*amounts, payment=pl.lit(0, said.schema["payment"])),
+        said.filter("is_whole"),
+    ]
+    first = pl.concat([frame.select(*facts, first="payment") for frame in known_of]).group_by(facts).min()
+    again = said.join(first, on=facts).filter(pl.col("first") < pl.col("payment"))["payment"]
     is_first = pl.int_range(pl.len()).over("is_whole", *key) == 0
     return (
         payments.join(
@@ -214,7 +231,9 @@ def _finish(
     connection.execute(sa.update(INBOUND_FILE).where(INBOUND_FILE.c.id == file_id).values(**values))
 
 
-def _own_findings(answers: Answers, payments: pl.DataFrame, answered: Answered) -> pl.DataFrame:
+def _own_findings(
+    file: ArrivedFile, answers: Answers, payments: pl.DataFrame, answered: Answered
+) -> pl.DataFrame:
     """Add to the reader's findings what only the ledger can know."""
     altered = payments.filter((pl.col("state") == "quarantined") & pl.col("is_whole")).select(
         "transaction",
@@ -241,7 +260,19 @@ def _own_findings(answers: Answers, payments: pl.DataFrame, answered: Answered) 
             ),
         )
     )
-    return pl.concat([answers.findings, altered, unheld, answered.findings], how="diagonal_relaxed")
+    odd_date = too_late(payments, file.at.date()).select(
+        *("transaction", "segment", "found"),
+        severity=pl.lit("warning"),
+        rule=pl.lit("payment_date_too_late"),
+        element=pl.lit("BPR16"),
+        expected=pl.lit(f"{file.at.date() + LATEST:%Y%m%d} or earlier"),
+        message=pl.lit(
+            "The payment is dated more than a year after it arrived. It is posted on that date, so no report "
+            "of a closed period has it before then. Ask the payer for the right date."
+        ),
+    )
+    own = [altered, unheld, odd_date]
+    return pl.concat([answers.findings, *own, answered.findings], how="diagonal_relaxed")
 
 
 def _kept(findings: pl.DataFrame) -> list[dict[str, Any]]:

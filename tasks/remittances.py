@@ -68,7 +68,7 @@ def record_remittances(
         return Remitted()
     tables = _tables(connection, posted, answers)
     _require_balance(posted, tables.postings)
-    insert(connection, TABLES["remittance_claim"], _claim_rows(tables))
+    insert(connection, TABLES["remittance_claim"], _claim_rows(tables, file.at))
     insert(connection, TABLES["remittance_line"], _line_rows(tables.lines))
     insert(connection, TABLES["remittance_adjustment"], _adjustment_rows(tables.adjustments))
     insert(connection, TABLES["remittance_remark"], _remark_rows(tables.remarks))
@@ -206,12 +206,13 @@ def _remittance_rows(payments: pl.DataFrame, file_id: int) -> pl.DataFrame:
     )
 
 
-def _claim_rows(tables: _Tables) -> pl.DataFrame:
+def _claim_rows(tables: _Tables, at: datetime) -> pl.DataFrame:
     return tables.claims.select(
         *("id", "remittance_id", "segment", "claim_number", "status_code", "charge", "paid"),
         *("patient_responsibility", "filing_code", "payer_claim_number", "original_payer_claim_number"),
         *("member_id", "claim_id", "matched_by", "suggested_claim_id", "is_reversal", "is_forwarded"),
         claim_index="claim",
+        matched_at=pl.when(pl.col("claim_id").is_not_null()).then(instant(at)),
     )
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import polars as pl
@@ -20,12 +21,14 @@ from billing.reconciliation import reconcile
 from billing.reference.tables import Reference
 from billing.worklist import work_items
 from schemas import ledger_views
+from schemas.columns import MONEY
 from tasks.claim_states import TABLES, instant
 from tasks.database import insert, query, reading, staged, writing
 from tasks.ledger import Ledger
 
 ACTOR: Final = "worklist"  # who closes what is fixed
 WORK_ITEM: Final = TABLES["work_item"]
+MOST: Final = Decimal("9999999999.99")  # that the ledger holds as one amount; a sum may be more
 # What may change about an item while it waits.
 TOLD: Final = ("money", "deadline", "owner", "action", "retry_class", "reason", "incident_key", "reference")
 
@@ -60,6 +63,7 @@ def record(ledger: Ledger, items: pl.DataFrame, at: datetime) -> Refreshed:
     Args:
         items: Every item there is now, as `billing.worklist.work_items` lists them.
     """
+    items = items.with_columns(pl.col("money").clip(upper_bound=MOST).cast(MONEY))
     with writing(ledger.engine) as connection:
         known = query(
             connection, sa.select(*(WORK_ITEM.c[name] for name in ("key", "state", "closed_by", *TOLD)))

@@ -194,6 +194,22 @@ class Maker:
             is_denied=False,
         )
 
+    def remit(self, claim_id: int, status: str, *, payer: str = "PARTB", on: date = PAID_ON) -> int:
+        """Add a payer's answer to a claim, a payment of its own; its postings and lines name the number."""
+        payment = self.add("remittances", payer_id=payer, payment_date=on, received_at=SENT, state="posted")
+        return self.add(
+            "remittance_claims",
+            remittance_id=payment,
+            claim_number=self.rows["claims"][claim_id - 1]["claim_number"],
+            status_code=status,
+            charge=Decimal("95.00"),
+            paid=Decimal("0.00"),
+            claim_id=claim_id,
+            matched_by="number",
+            is_reversal=status == "22",
+            is_forwarded=status in ("19", "20", "21", "23"),
+        )
+
     def books(self) -> Books:
         """Make the frames."""
         frames = {

@@ -78,6 +78,36 @@ def test_unapplied_cash_is_what_nobody_accounts_for() -> None:
     assert reassociate(made.books()).unapplied == Decimal("6.00")
 
 
+def test_a_payment_in_quarantine_is_matched_and_its_cash_unapplied() -> None:
+    made = Maker()
+    for number, state in (("T1", "posted"), ("T2", "quarantined")):
+        made.add("remittances", amount=Decimal("7.00"), method="ACH", state=state, trace_number=number)
+        made.add("deposits", amount=Decimal("7.00"), trace_number=number, deposited_on=date(2026, 11, 20))
+    found = reassociate(made.books())
+    assert found.groups["status"].to_list() == ["matched", "matched"]
+    assert found.unapplied == Decimal("7.00")
+
+
+def test_a_company_of_blanks_is_no_company() -> None:
+    made = Maker()
+    made.add(
+        "remittances",
+        amount=Decimal("7.00"),
+        method="ACH",
+        state="posted",
+        trace_number="T1",
+        originator_id="1512345678",
+    )
+    made.add(
+        "deposits",
+        amount=Decimal("7.00"),
+        trace_number="T1",
+        company_id="  ",
+        deposited_on=date(2026, 11, 20),
+    )
+    assert reassociate(made.books()).groups["status"].to_list() == ["matched"]
+
+
 def test_every_deposit_is_named_with_every_payment_of_its_set() -> None:
     made = Maker()
     made.add("remittances", amount=Decimal("7.00"), method="ACH", state="posted", trace_number="T1")

@@ -106,3 +106,13 @@ def test_the_funnel_is_that_of_the_last_run_of_each_month() -> None:
     assert found["billed_share"] == 0.5
     assert found["minutes_billed_share"] == 0.6
     assert found["no_interaction_patients"] == 3
+
+
+def test_the_balance_over_ninety_days_is_that_of_the_aging() -> None:
+    made = Maker()  # as of 31 December
+    claim = made.claim("sent", date_of_service=date(2026, 10, 2))
+    made.line(claim, 1, date_of_service=date(2026, 10, 1))
+    made.line(claim, 2, date_of_service=date(2026, 10, 2))
+    assert _metrics(made)["ar_over_90_days"] == 0
+    aging = reconcile(made.books(), load()).aging.filter(clock="date of service", party="payer")
+    assert aging.filter(bucket="61-90")["amount"].to_list() == [Decimal("190.00")]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from billing.reconciliation import FIGURES, SETTLING_ACCOUNTS, Reconciliation, reconcile, totals_by
+from billing.reconciliation import FIGURES, Reconciliation, reconcile, totals_by
 from billing.reference.tables import load
+from billing.settlement import SETTLING_ACCOUNTS
 from tests.billing.made_books import AS_OF, OCTOBER, PAID_ON, SENT, Maker
 
 
@@ -101,7 +102,9 @@ def test_a_later_takeback_changes_later_reports_and_never_this_one() -> None:
         maker = Maker(as_of=as_of)
         _paid(maker)
         if as_of >= date(2027, 1, 15):
-            maker.post("payment", "-47.04", 1, posted_on=date(2027, 1, 15))
+            day = date(2027, 1, 15)
+            reversal = maker.remit(1, "22", on=day)
+            maker.post("payment", "-47.04", 1, posted_on=day, remittance_claim_id=reversal)
         return maker
 
     then, later = _reconciled(made(AS_OF)), _reconciled(made(date(2027, 1, 31)))

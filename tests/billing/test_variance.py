@@ -138,9 +138,13 @@ def test_a_reversal_without_its_correction_is_a_takeback() -> None:
     made = Maker()
     claim = made.claim()
     made.line(claim)
-    for sign in ("", "-"):
-        made.post("payment", f"{sign}47.04", claim)
-        made.post("contractual", f"{sign}35.00", claim, group_code="CO", reason_code="45")
+    for status, sign in (("1", ""), ("22", "-")):
+        answer = made.remit(claim, status)
+        made.post("payment", f"{sign}47.04", claim, remittance_claim_id=answer)
+        made.post(
+            "contractual", f"{sign}35.00", claim,
+            group_code="CO", reason_code="45", remittance_claim_id=answer,
+        )  # fmt: skip
     found = reconcile(made.books(), load())
     line = found.lines.row(0, named=True)
     assert (line["answer"], line["taken_back"], line["open"]) == (

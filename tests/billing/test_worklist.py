@@ -339,10 +339,67 @@ def test_an_adjustment_that_found_its_claim_late_is_no_work_any_more() -> None:
     found = _items(made)
     assert found["kind"].to_list() == ["provider_adjustment"] * 2
     made.line(made.claim("accepted"))
+    _reversed(made, 1)
     made.post("takeback", "-60.00", None, None, **outside)
     made.post("takeback", "60.00", 1, None, **outside)
     (item,) = _items(made).filter(kind="provider_adjustment").to_dicts()
     assert item["key"] in found["key"]
+
+
+def _reversed(made: Maker, claim_id: int) -> None:
+    money = dict.fromkeys(("charge", "paid"), Decimal("-60.00"))
+    whose = {"claim_id": claim_id, "is_reversal": True, "is_forwarded": False}
+    made.add("remittance_claims", remittance_id=1, status_code="22", **whose, **money)
+
+
+def test_money_taken_back_for_a_claim_that_was_not_reversed_is_work() -> None:
+    made = Maker()
+    made.line(made.claim("accepted"))
+    made.post("takeback", "80.00", 1, None, remittance_claim_id=None, reference="R2610CLAIM0000011")
+    (item,) = _items(made).filter(kind="provider_adjustment").to_dicts()
+    assert (item["claim_id"], item["money"]) == (1, Decimal("80.00"))
+    assert item["reason"] == "takeback of 80.00 for a claim that was not reversed."
+    _reversed(made, 1)
+    assert _items(made).filter(kind="provider_adjustment").is_empty()
+
+
+@pytest.mark.parametrize(("reference", "items"), [("CK9", 0), ("CK8", 1), (None, 1)])
+def test_a_takeback_that_our_refund_offsets_is_no_work(reference: str | None, items: int) -> None:
+    made = Maker()
+    refund = None if reference is None else "CK9"
+    made.post("takeback", "90.00", None, None, remittance_claim_id=None, reference=reference)
+    made.post("refund", "-90.00", None, None, remittance_claim_id=None, reference=refund)
+    assert _items(made)["kind"].to_list() == ["provider_adjustment"] * items
+
+
+def test_a_forwarded_balance_is_work_until_later_payments_bring_it_to_zero() -> None:
+    made = Maker()
+    for remittance_id in (1, 2):
+        made.add("remittances", payer_id="05102", state="posted", payment_date=PAID_ON, received_at=SENT)
+        usual = {"remittance_claim_id": None, "remittance_id": remittance_id}
+        amount = {1: "-46.28", 2: "40.00"}[remittance_id]
+        made.post("forwarding_balance", amount, None, None, reference="A", **usual)
+    item = _item(made)
+    assert (item["kind"], item["money"]) == ("provider_adjustment", Decimal("6.28"))
+    assert item["reference"] == "forwarded balance A"
+    made.post("forwarding_balance", "6.28", None, None, reference="A", **usual)
+    assert _items(made).is_empty()
+
+
+def test_the_codes_of_a_denial_are_those_of_the_latest_payment_in_whatever_order_they_came() -> None:
+    made = Maker()
+    for day in (date(2026, 12, 1), date(2026, 11, 20)):
+        made.add("remittances", payer_id="05102", state="posted", payment_date=day, received_at=SENT)
+    claim = _denied(made, "CO-50", "N115")
+    earlier = {"remittance_claim_id": 2, "remittance_line_id": 2}
+    made.add(
+        "remittance_claims", remittance_id=2, status_code="1", claim_id=claim, is_reversal=False,
+        is_forwarded=False,
+    )  # fmt: skip
+    made.add("remittance_lines", remittance_claim_id=2, claim_line_number=1, is_denied=True)
+    made.add("adjustments", group_code="CO", reason_code="109", amount=Decimal("95.00"), **earlier)
+    made.add("remarks", code="N418", **earlier)
+    assert _item(made)["reason"] == "Denied with CO-50 N115."
 
 
 def test_an_underpaid_line_says_by_how_much_and_why() -> None:

@@ -61,7 +61,7 @@ def _insert(ledger: Ledger, at: datetime) -> None:
             },
         )
         charge = {"remittance_id": 1, "segment": 9, "status_code": "1", "charge": Decimal("95.00")}
-        whose = {"matched_by": "number", "is_reversal": False, "is_forwarded": False}
+        whose = {"matched_by": "number", "matched_at": at, "is_reversal": False, "is_forwarded": False}
         add(
             "remittance_claim",
             *(

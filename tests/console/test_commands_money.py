@@ -18,6 +18,7 @@ from console.queries import read_books
 from infra.sandbox.payer_bank import Deposit, write_csv
 from schemas.settings import load_settings
 from tasks import database
+from tasks.late_matching import REMITTANCE_CLAIM, confirm_match
 from tasks.ledger import Ledger
 from tasks.worklist import WORK_ITEM
 from tasks.worklist import read_books as read_books_of_tasks
@@ -110,6 +111,44 @@ def test_a_payment_announced_for_tomorrow_counts_today_and_not_in_a_closed_perio
     monkeypatch.setenv("RPMCLAIMS_NOW", "2026-11-19T12:00:00Z")
     assert _json(capsys, "reconcile")["totals"]["paid"] == "74.28"
     assert _json(capsys, "reconcile", "--as-of", "2026-11-18")["totals"]["paid"] == "0.00"
+
+
+def test_what_is_said_of_a_payment_dated_later_is_not_in_a_closed_period(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered(ledger, datetime(2026, 11, 18, 8, tzinfo=UTC))
+    closed = _json(capsys, "reconcile", "--as-of", "2026-11-18")
+    assert closed["remittances"] == closed["deposits"] == []
+    assert closed["totals"]["allowed"] == "0.00"
+    books = read_books(ledger.engine, date(2026, 11, 18), date(2026, 11, 19))
+    for name in ("remittances", "remittance_claims", "remittance_lines", "adjustments", "remarks"):
+        assert getattr(books, name).is_empty(), name
+
+
+def test_a_closed_period_does_not_change_with_what_is_learned_later(
+    ledger: Ledger,
+    numbers: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with database.writing(ledger.engine) as connection:
+        whose = {"claim_id": None, "matched_by": None, "matched_at": None}
+        connection.execute(sa.update(REMITTANCE_CLAIM).where(REMITTANCE_CLAIM.c.id == 3).values(whose))
+    closed = _json(capsys, "reconcile", "--as-of", "2026-11-30")
+    assert [row["status"] for row in closed["deposits"]] == ["era_without_deposit"]
+    file = tmp_path / "november.csv"
+    file.write_bytes(write_csv([Deposit(PAID_ON, Decimal("74.28"), "93001", PAYER, "PARTB HCCLAIMPMT")]))
+    _json(capsys, "bank", str(file))
+    at = datetime(2026, 12, 1, 12, tzinfo=UTC)
+    confirm_match(ledger.engine, 3, numbers[2], by="Dana", at=at)
+    assert _json(capsys, "reconcile", "--as-of", "2026-11-30") == closed
+    monkeypatch.setenv("RPMCLAIMS_NOW", "2026-12-02T12:00:00Z")
+    reopened = _json(capsys, "reconcile", "--as-of", "2026-12-01")
+    assert [row["status"] for row in reopened["deposits"]] == ["matched"]
+    assert read_books(ledger.engine, date(2026, 12, 1), date(2026, 12, 2)).remittance_claims[
+        "claim_id"
+    ].to_list() == [1, 2, 3]
 
 
 def test_reconcile_shows_tables_to_people(numbers: list[str], capsys: pytest.CaptureFixture[str]) -> None:

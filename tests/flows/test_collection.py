@@ -12,13 +12,15 @@ from prefect.tasks import Task
 from edi.reader import read_x12
 from flows.story import in_turn
 from infra.sandbox.payer import answer
+from schemas.answers import Answers
 from schemas.errors import StepFailed
 from schemas.settings import load_settings
+from tasks import translate
 from tasks.filing import open_ledger
 from tasks.reference import reference
 from tasks.worklist import refresh
 from tests.flows.months import RunMonth, SampleMonth
-from tests.tasks.made_answers import rows
+from tests.tasks.made_answers import era, paid_claim, rows
 
 pytestmark = pytest.mark.flow
 
@@ -97,6 +99,31 @@ def test_collect_without_an_inbox_is_refused_in_one_sentence(
 
     assert run(["collect", "--output", str(tmp_path)]) == 2
     assert "RPMCLAIMS_INBOX" in capsys.readouterr().err
+
+
+def test_what_the_other_files_brought_is_listed_though_one_failed(
+    prefect_server: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RPMCLAIMS_QUIET_SECONDS", "0")
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    for number, name in enumerate(("bad.835", "good.835"), 1):
+        (inbox / name).write_bytes(era(paid_claim(number), number=number, trace=f"EFT{number}"))
+    read = translate.read_answers
+
+    def fail(data: bytes, name: str) -> Answers:
+        if name == "bad.835":
+            raise ValueError("SMITH JOHN")
+        return read(data, name)
+
+    monkeypatch.setattr(translate, "read_answers", fail)
+    code, told = collect(tmp_path / "output", inbox, capsys)
+    assert (code, "SMITH" in told["error"]) == (1, False)
+    with open_ledger() as ledger:
+        assert rows(ledger, "work_item")["kind"].to_list() == ["unmatched_remittance"]
 
 
 def test_every_batch_is_tried_before_the_first_failure_is_raised() -> None:

@@ -2,7 +2,7 @@
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from schemas.ledger import LedgerTable
 from tasks.database import LedgerError, connect, migrations, upgrade, writing
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
+TABLES = LedgerTable.metadata.tables
 FOLDER = Path(next(iter(migrations_package.__path__)))
 
 
@@ -101,6 +102,41 @@ def test_postings_keep_what_they_say_when_their_keys_change(url: str) -> None:
     before = read(engine, "posting", "inbound_file_id", "transaction_index", "dedupe_key")
     assert before[:2] == [(1, 1, "1:1:0:0:20:0"), (1, 1, "1:1:0:0:22:2")]
     assert [row[2] for row in before[2:]] == keys[2:]
+    engine.dispose()
+
+
+def test_what_is_known_already_stays_known_when_matches_and_deposits_get_their_days(url: str) -> None:
+    engine = connect(url)
+    upgrade(engine, "0005")
+    file = {"size": 1, "received_at": AT, "kind": "835", "state": "posted", "summary": {}, "findings": []}
+    add(engine, "inbound_file", 1, **file)
+    place = {"transaction_index": 1, "segment": 4}
+    add(engine, "remittance", 1, inbound_file_id=1, is_balanced=True, state="posted", **place)
+    days = dict.fromkeys(("service_month", "date_of_service"), AT.date())
+    numbers = dict.fromkeys(("version", "line_count", "state_version", "total_charge"), 1)
+    estimates = dict.fromkeys(("allowed_estimate", "medicare_estimate", "patient_estimate"), 1)
+    written = {"created_at": AT, "updated_at": AT, "is_live": True, "usage": "T", "state": "sent"}
+    add(engine, "claim", 1, **days, **numbers, **estimates, **written)
+    said = {"remittance_id": 1, "segment": 5, "charge": 1, "paid": 1, "is_reversal": False}
+    for number, claim_id in enumerate((1, 1, None), 1):
+        more = {"claim_index": number, "claim_id": claim_id, "is_forwarded": False}
+        add(engine, "remittance_claim", number, **said, **more)
+    later = AT + timedelta(days=20)
+    moved = {"account": "payment", "posted_on": AT.date(), "recorded_at": later, "remittance_claim_id": 2}
+    add(engine, "posting", 1, amount=-1, dedupe_key="1:5:0:off", **moved)
+    add(engine, "posting", 2, amount=1, claim_id=1, dedupe_key="1:5:0:on", **moved)
+    add(engine, "deposit", deposited_on=AT.date(), amount=1)
+    with writing(engine) as connection:
+        connection.execute(sa.text("INSERT INTO deposit_match VALUES (1, 1, 'trace')"))
+    upgrade(engine)
+    matched, known = TABLES["remittance_claim"], TABLES["deposit"]
+    with writing(engine) as connection:
+        found = connection.execute(sa.select(matched.c.matched_at).order_by(matched.c.id)).scalars().all()
+        assert found == [AT, later, None]
+        assert connection.execute(sa.select(known.c.recorded_at)).scalar_one() == AT
+        assert connection.execute(sa.select(TABLES["deposit_match"])).one() == (1, 1, "trace")
+        command.downgrade(migrations(connection), "0005")
+    assert read(engine, "deposit", "deposited_on", "dedupe_key")[0][1] == "x"
     engine.dispose()
 
 

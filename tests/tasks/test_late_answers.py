@@ -8,7 +8,18 @@ from schemas.answers import CollectionRun, CollectionSummary
 from tasks import collecting
 from tasks.filing import open_ledger
 from tasks.ledger import Ledger
-from tests.tasks.made_answers import NUMBERS, ack, interchange, rows, send, states, status, ta1
+from tests.tasks.made_answers import (
+    NUMBERS,
+    ack,
+    era,
+    interchange,
+    paid_claim,
+    rows,
+    send,
+    states,
+    status,
+    ta1,
+)
 
 REFUSED_BATCH = status(source="AY", totals=["STC*A3:24:41*20261104*U"])
 STRANGERS = ta1("R", "001", answered=77)
@@ -84,6 +95,17 @@ def test_a_refused_batch_is_heard_late_too_and_once(run: CollectionRun, tmp_path
     assert collect(run).matched_later == 0
     with open_ledger() as ledger:
         assert rows(ledger, "claim_event").equals(events)
+
+
+def test_a_277ca_that_is_heard_late_tells_the_payers_numbers(run: CollectionRun) -> None:
+    numbered = status((NUMBERS[0], "A2:20", "ICN0000"), totals=["STC*A1:19*20261104*WQ*110.5"])
+    early = collect(run, early=numbered, paid=era(paid_claim(0, number=NUMBERS[0][:16])))
+    assert early.unmatched_claims == 1
+    with open_ledger() as ledger:
+        send(ledger)
+    assert collect(run).unmatched_claims == 0
+    with open_ledger() as ledger:
+        assert rows(ledger, "remittance_claim")["matched_by"].to_list() == ["payer_number"]
 
 
 def test_a_kept_file_that_is_gone_stays_unmatched(run: CollectionRun) -> None:

@@ -47,6 +47,10 @@ PAID = {
 }
 
 
+# A claim whose number says nothing, for a member of ours.
+UNKNOWN = paid_claim(0, number="SOMETHING", more=("NM1*QC*1*X*Y****MI*1EG4TE000000",))
+
+
 @pytest.fixture
 def sent(ledger: Ledger) -> Ledger:
     """A ledger with four claims sent."""
@@ -173,6 +177,57 @@ def test_an_amount_that_the_ledger_cannot_hold_keeps_its_payment_back_and_is_nam
     assert found["found"].endswith("0000000.00")
     assert "Ask the payer" in found["message"]
     assert balances(sent, NUMBERS[0]) == {}
+
+
+def test_a_payment_of_before_there_were_lists_of_codes_is_posted(sent: Ledger) -> None:
+    assert post(sent, era(paid_claim(0), on="19941231")).state == "posted"
+    assert balances(sent, NUMBERS[0])["contractual"] == Decimal("30.50")
+    assert post(sent, era(paid_claim(1), plb=["WO:1*5"], on="00010101", number=2)).state == "posted"
+
+
+@pytest.mark.parametrize(("on", "named"), [("20271119", []), ("20271120", ["20271120"])])
+def test_a_payment_dated_more_than_a_year_ahead_is_posted_and_named(
+    sent: Ledger, on: str, named: list[str]
+) -> None:
+    assert post(sent, era(paid_claim(0), on=on)).state == "posted"
+    findings = json.loads(rows(sent, "inbound_file")["findings"][0])
+    found = [finding for finding in findings if finding["rule"] == "payment_date_too_late"]
+    assert [finding["found"] for finding in found] == named
+    for finding in found:
+        assert (finding["severity"], finding["element"], finding["segment"]) == ("warning", "BPR16", 4)
+        assert finding["expected"] == "20271119 or earlier"
+
+
+def test_amounts_whose_difference_the_ledger_cannot_hold_keep_their_payment_back(sent: Ledger) -> None:
+    lines = [Svc("6000000000", "6000000000"), Svc("6000000000", "6000000000", (), "99458")]
+    much = clp(NUMBERS[0], *lines)
+    rest = ["CLP*" + NUMBERS[0] + "*1*9000000000*0**MB*1", "CAS*CO*45*4500000000**50*4500000000", *much[1:]]
+    assert post(sent, era(rest)).state == "quarantined"
+    findings = json.loads(rows(sent, "inbound_file")["findings"][0])
+    found = [(f["element"], f["found"]) for f in findings if f["rule"] == "amount_too_large"]
+    assert found == [("CLP04", "-12000000000.00")]
+
+
+def test_a_payment_whose_end_is_missing_is_kept_back_until_the_whole_of_it_comes(sent: Ledger) -> None:
+    denied = [
+        clp(number, Svc("55.25", "0", ("CO*50*55.25",), control=f"{number}-01")) for number in NUMBERS[:2]
+    ]
+    whole = era(*denied)
+    stump = whole[: whole.index(b"CLP*" + NUMBERS[1].encode())]
+    kept_back = post(sent, stump)
+    assert (kept_back.state, kept_back.payments_quarantined) == ("quarantined", 1)
+    assert "missing_se" in rows(sent, "inbound_file")["findings"][0]
+    assert post(sent, whole).state == "posted"
+    assert [balances(sent, number)["denial"] for number in NUMBERS[:2]] == [Decimal("55.25")] * 2
+
+
+def test_a_payment_that_comes_altered_in_the_same_file_waits_for_a_person(sent: Ledger) -> None:
+    one, other = payment(paid_claim(0), paid_claim(1)), payment(paid_claim(0), paid_claim(2))
+    posted = post(sent, interchange(one, other))
+    assert (posted.state, posted.payments_posted, posted.payments_quarantined) == ("partly", 1, 1)
+    assert "payment_altered" in rows(sent, "inbound_file")["findings"][0]
+    assert balances(sent, NUMBERS[0]) == PAID
+    assert balances(sent, NUMBERS[2]) == {}
 
 
 def test_a_withheld_amount_or_payment_that_the_ledger_cannot_hold_is_named_too(sent: Ledger) -> None:
@@ -308,9 +363,21 @@ def test_a_cut_number_is_only_a_suggestion_until_a_person_confirms_it(sent: Ledg
 
 
 def test_member_date_code_and_charge_suggest_a_claim_too(sent: Ledger) -> None:
-    unknown = paid_claim(0, number="SOMETHING", more=("NM1*QC*1*X*Y****MI*1EG4TE000000",))
-    post(sent, era(unknown))
+    post(sent, era(UNKNOWN))
     assert rows(sent, "remittance_claim")["suggested_claim_id"].null_count() == 0
+
+
+def test_what_came_before_its_claim_is_pointed_to_it_later(ledger: Ledger) -> None:
+    post(ledger, era(UNKNOWN, paid_claim(1, number=NUMBERS[1][:16])))
+    match_again(ledger.engine, LATER)
+    assert rows(ledger, "remittance_claim")["suggested_claim_id"].null_count() == 2
+    send(ledger)
+    assert match_again(ledger.engine, LATER) == 0
+    ids = dict(rows(ledger, "claim").select("claim_number", "id").rows())
+    waiting = rows(ledger, "remittance_claim").sort("id")
+    assert waiting["suggested_claim_id"].to_list() == [ids[number] for number in NUMBERS[:2]]
+    assert match_again(ledger.engine, LATER) == 0
+    assert rows(ledger, "remittance_claim").sort("id").equals(waiting)
 
 
 def test_answers_before_their_claim_find_it_when_it_appears(ledger: Ledger) -> None:
