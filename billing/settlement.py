@@ -145,20 +145,29 @@ def _statements(books: Books) -> pl.DataFrame:
     )
 
 
-def current_answers(books: Books) -> pl.DataFrame:
-    """Return the allowed amount and the units of the first payer's latest answer to every line.
+def latest_answers(books: Books) -> pl.DataFrame:
+    """Return the first payer's latest answer to every claim: claim_id, remittance_claim_id, paid, paid_on.
 
     The payments' dates say which is the latest: files arrive in any order. A claim whose latest answer is a
-    reversal has none: that answer was taken back. What denies the claim as a whole has no line_number.
+    reversal has none: that answer was taken back.
     """
-    current = (
+    return (
         _statements(books)
         .filter(~pl.col("is_later"), ~pl.col("is_undecided"))
         .sort("paid_on", "remittance_claim_id")
         .group_by("claim_id")
         .last()
         .filter(~pl.col("is_reversal"))
+        .select("claim_id", "remittance_claim_id", "paid", "paid_on")
     )
+
+
+def current_answers(books: Books) -> pl.DataFrame:
+    """Return the allowed amount and the units of the first payer's latest answer to every line.
+
+    What denies the claim as a whole has no line_number.
+    """
+    current = latest_answers(books)
     allowed = pl.col("allowed")
     units = pl.col("units").str.to_decimal(scale=3).fill_null(1).sum()
     billed = books.lines.select(*LINE, billed_units=pl.col("units"))

@@ -12,7 +12,7 @@ import polars as pl
 from billing.books import Books, standing
 from billing.deposits import DAYS_APART, Reassociation
 from billing.reconciliation import Reconciliation
-from billing.settlement import IS_PROVIDER_LEVEL
+from billing.settlement import IS_PROVIDER_LEVEL, latest_answers
 from schemas.columns import SUM
 
 ITEM: Final[dict[str, Any]] = {
@@ -70,19 +70,8 @@ def denials(books: Books, reconciliation: Reconciliation) -> pl.DataFrame:
 
 
 def _codes(books: Books, lines: pl.DataFrame) -> pl.DataFrame:
-    """Gather the codes of the latest answer to each line, those of the claim as a whole among them.
-
-    The payments' dates say which is the latest: files arrive in any order.
-    """
-    paid_on = pl.coalesce("payment_date", pl.col("received_at").dt.date())
-    latest = (
-        books.remittance_claims.join(lines.select("claim_id").unique(), on="claim_id")
-        .filter(~pl.col("is_reversal"))
-        .join(books.remittances.select("remittance_id", paid_on=paid_on), on="remittance_id", how="left")
-        .sort("paid_on", "remittance_claim_id")
-        .group_by("claim_id")
-        .agg(pl.col("remittance_claim_id").last())
-    )
+    """Gather the codes of the latest answer to each line, those of the claim as a whole among them."""
+    latest = latest_answers(books).select("claim_id", "remittance_claim_id")
     numbers = books.remittance_lines.select("remittance_line_id", line_number="claim_line_number")
 
     def of_lines(codes: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -11,6 +11,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from billing.books import standing
+from billing.settlement import UNDECIDED_STATUSES
 from schemas.crashpoints import crashpoint
 from schemas.errors import Refused
 from tasks.accounts import charge_claims, charge_sent_claims, close_ended_claims, settle_claims
@@ -25,7 +26,7 @@ from tasks.matching import (
     match_claims,
     suggest_claims,
 )
-from tasks.remittances import POSTING, UNDECIDED
+from tasks.remittances import POSTING
 
 INBOUND_FILE: Final = TABLES["inbound_file"]
 REMITTANCE: Final = TABLES["remittance"]
@@ -141,7 +142,7 @@ def _adopt(connection: sa.Connection, found: pl.DataFrame, at: datetime, actor: 
             .join(INBOUND_FILE, INBOUND_FILE.c.id == REMITTANCE.c.inbound_file_id),
         )
     for (sha256,), group in said.group_by("sha256"):
-        decided = group.filter(~pl.col("status_code").is_in(UNDECIDED).fill_null(value=False))
+        decided = group.filter(~pl.col("status_code").is_in(UNDECIDED_STATUSES).fill_null(value=False))
         settle_claims(
             connection, group["claim_id"], decided["claim_id"], sha256=str(sha256), at=at, actor=actor
         )

@@ -13,6 +13,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from billing.posting_rules import denied_lines, postings_of, with_accounts
+from billing.settlement import UNDECIDED_STATUSES
 from schemas.answers import Answers
 from schemas.errors import require_equal
 from tasks.accounts import charge_claims, settle_claims
@@ -25,8 +26,6 @@ REMITTANCE: Final = TABLES["remittance"]
 POSTING: Final = TABLES["posting"]
 # CLP02: forwarded to another payer, with or without a decision of its own.
 FORWARDED: Final = ("19", "20", "21", "23")
-# CLP02: not this payer's claim, and a predetermination: neither decides what we are owed.
-UNDECIDED: Final = ("23", "25")
 CROSSED_OVER: Final = ("MA18", "MA07")
 
 
@@ -76,7 +75,7 @@ def record_remittances(
     moved = settle_claims(
         connection,
         matched["claim_id"],
-        matched.filter(~pl.col("status_code").is_in(UNDECIDED).fill_null(value=False))["claim_id"],
+        matched.filter(~pl.col("status_code").is_in(UNDECIDED_STATUSES).fill_null(value=False))["claim_id"],
         sha256=file.sha256,
         at=file.at,
     )

@@ -402,6 +402,16 @@ def test_the_codes_of_a_denial_are_those_of_the_latest_payment_in_whatever_order
     assert _item(made)["reason"] == "Denied with CO-50 N115."
 
 
+@pytest.mark.parametrize("status", ["2", "23", "25"])
+def test_the_codes_of_a_denial_are_those_of_the_payer_that_decides(status: str) -> None:
+    made = Maker()
+    claim = _denied(made, "CO-50", "N115")
+    other = made.remit(claim, status, payer="OTHER", on=PAID_ON + timedelta(days=9))
+    whole = {"remittance_claim_id": other, "remittance_line_id": None}
+    made.add("adjustments", group_code="CO", reason_code="109", amount=Decimal("95.00"), **whole)
+    assert _item(made)["reason"] == "Denied with CO-50 N115."
+
+
 def test_an_underpaid_line_says_by_how_much_and_why() -> None:
     made = Maker()
     claim = made.claim()
